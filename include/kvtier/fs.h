@@ -1,0 +1,352 @@
+/*
+ * kvtier/fs.h - how bytes reach a file system: the boundary between layouts
+ * (which decide which bytes go to which file) and adapters (which move them).
+ *
+ * What takes time goes through a *queue* as *elements*: submit now, poll
+ * later, be told by a callback. What is rare is a blocking control call.
+ * An adapter that has only blocking calls fills `execute` and gets its queues
+ * from the core's pool of threads; one with a ring of its own fills `queue`.
+ * What an adapter leaves out, the core emulates once (see each member).
+ *
+ * All paths are relative to the mounted root, `/` between names, no leading
+ * slash; "." is the root. Errors are negative errno values, untouched from
+ * where they arose.
+ *
+ * Life of a mount, for the author of an adapter:
+ *   1. mount: allocate a struct whose first member is struct kvt_fs, fill
+ *      `ops` and `facts`; on failure free everything, fill the error and
+ *      return it (no other call follows).
+ *   2. The core adds what the adapter leaves out (threads, emulation).
+ *   3. Control calls and queue_open come from any thread, at any time.
+ *   4. A queue belongs to one thread at a time: submit and poll are never
+ *      called concurrently on one queue; several queues run side by side.
+ *   5. Every element given to submit is completed exactly once, by
+ *      kvt_fs_complete, inside poll.
+ *   6. queue_close comes when nothing is in flight on the queue.
+ *   7. unmount comes when no queue, file or lock is open; it frees all.
+ */
+#ifndef KVTIER_FS_H
+#define KVTIER_FS_H
+
+#include <kvtier/base.h>
+#include <kvtier/config.h>
+#include <kvtier/error.h>
+#include <stdbool.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define KVT_FS_VERSION 1u
+
+struct kvt_fs;
+struct kvt_fs_queue;
+
+/* An open file. An adapter embeds it as the first member of its own. */
+struct kvt_fs_file {
+    struct kvt_fs *fs;
+};
+
+/* Facts about a mount ----------------------------------------------------- */
+
+enum kvt_fs_visibility {
+    KVT_FS_VISIBLE_AT_ONCE,
+    KVT_FS_VISIBLE_AFTER_SYNC,
+    KVT_FS_VISIBLE_AFTER_CLOSE,
+};
+
+/* What holds on this mount: proved by the contract suite, never assumed from
+ * an adapter's name. Layouts choose by these and by nothing else. */
+struct kvt_fs_facts {
+    size_t size;
+    uint64_t generation; /* changes when a remount may have changed facts */
+    /* transfers */
+    uint32_t offset_alignment; /* bytes; 1 = none */
+    uint32_t length_alignment;
+    uint32_t memory_alignment;
+    uint32_t depth;          /* transfers worth having in flight */
+    uint32_t metadata_depth; /* opens, removes, ... worth having in flight */
+    uint32_t slices_max;     /* of one element; the core splits above */
+    uint64_t transfer_max;   /* bytes of one call; the core splits above */
+    uint64_t transfer_best;
+    uint32_t allocation_unit; /* a file takes a multiple of this on disk */
+    bool direct;              /* transfers bypass the page cache */
+    /* names */
+    uint32_t name_max; /* bytes of one name */
+    uint32_t path_max; /* bytes of a path below the root */
+    bool exclusive_create;
+    bool atomic_rename;
+    bool rename_noreplace;
+    bool hard_links;
+    /* files */
+    bool overwrite_in_place;
+    bool concurrent_writers;      /* of one file */
+    bool removed_stays_readable;  /* by those who have it open */
+    bool remove_frees_space;      /* false with a trash bin */
+    bool punch_hole;
+    bool bytes_outlive_process; /* written bytes survive kill -9 */
+    bool size_exact_while_open; /* otherwise exact only after close */
+    /* other hosts and processes */
+    bool shared; /* other hosts may use the same root */
+    enum kvt_fs_visibility visibility;
+    uint32_t names_stale_ms;      /* names may lie this long */
+    uint32_t attributes_stale_ms; /* sizes may */
+    bool locks_hold_across_hosts;
+    bool survives_fork;
+};
+
+/* Elements ---------------------------------------------------------------- */
+
+enum kvt_fs_op {
+    KVT_FS_READ = 1,
+    KVT_FS_WRITE,
+    KVT_FS_DATASYNC,
+    KVT_FS_SYNC,  /* of `file`, or of the directory `path` */
+    KVT_FS_PUNCH, /* frees [offset, offset + length) of `file` */
+    KVT_FS_OPEN,
+    KVT_FS_CLOSE,
+    KVT_FS_STAT,
+    KVT_FS_REMOVE, /* of the file `path` */
+    KVT_FS_FETCH,  /* slices from the file `path` */
+    KVT_FS_PUBLISH, /* slices to the file `path`, which appears whole or not
+                       at all; `temp_path` in between */
+    KVT_FS_WAIT,   /* completed by kvt_fs_post from any thread */
+    KVT_FS_OP_COUNT,
+};
+
+enum kvt_fs_flags {
+    /* any operation: the element behind this one in the same submit starts
+     * only after this one succeeded; otherwise it ends with -ECANCELED */
+    KVT_FS_THEN = 1u << 0,
+    /* OPEN */
+    KVT_FS_FOR_WRITE = 1u << 1, /* read and write; otherwise read only */
+    KVT_FS_CREATE = 1u << 2,
+    KVT_FS_EXCLUSIVE = 1u << 3, /* with CREATE: -EEXIST when it exists */
+    /* FETCH: `offset` counts from the end of the file (a file shorter than
+     * that is read from its start) */
+    KVT_FS_FROM_END = 1u << 4,
+    /* FETCH, OPEN: fill `file_size`, otherwise undefined */
+    KVT_FS_WANT_SIZE = 1u << 5,
+    /* PUBLISH: -EEXIST when `path` exists, which then stays as it is */
+    KVT_FS_IF_ABSENT = 1u << 6,
+    /* PUBLISH: file and name survive a power loss when it completes */
+    KVT_FS_DURABLE = 1u << 7,
+};
+
+/* One piece of work. All that it points to is borrowed until `done` ran.
+ *
+ * result, when >= 0: READ, FETCH the bytes read (fewer than asked only at the
+ * end of the file); WRITE, PUBLISH the bytes written (all of them: fewer is
+ * an error); others 0. OPEN sets `file`; CLOSE frees it whatever the result;
+ * STAT sets `file_size`. */
+struct kvt_fs_elem {
+    enum kvt_fs_op op;
+    uint32_t flags;
+    struct kvt_fs_file *file;
+    const char *path;
+    const char *temp_path;
+    uint64_t offset;
+    uint64_t length; /* PUNCH */
+    const struct kvt_slice *slices;
+    uint32_t slice_count;
+    /* Runs once, on the thread that polls the queue; may submit to it. */
+    void (*done)(struct kvt_fs_elem *elem);
+    void *arg;
+    /* results */
+    int64_t result;
+    uint64_t file_size;
+    /* the core's and the adapter's own while the element is in flight */
+    struct kvt_fs_queue *queue;
+    struct kvt_fs_elem *next;
+    uint64_t scratch[4];
+};
+
+/* Bytes of all slices of an element. */
+KVT_API uint64_t kvt_fs_elem_bytes(const struct kvt_fs_elem *elem);
+
+/* Queues: what a layout calls --------------------------------------------- */
+
+struct kvt_fs_queue_options {
+    size_t size;
+    uint32_t depth; /* elements handed to the adapter at once; 0 = the mount's
+                       best. More may be submitted: they wait in the queue. */
+    bool poll_works; /* a polling thread may carry out elements itself when
+                        the adapter has only blocking calls */
+};
+
+/* Opens a queue for the calling thread. 0 or -errno. */
+KVT_API int kvt_fs_queue_open(struct kvt_fs *fs,
+                              const struct kvt_fs_queue_options *options,
+                              struct kvt_fs_queue **queue);
+/* 0, or -EBUSY while elements are in flight. Null is allowed. */
+KVT_API int kvt_fs_queue_close(struct kvt_fs_queue *queue);
+/* Starts `count` elements. Never fails as a whole: each has its result. */
+KVT_API void kvt_fs_submit(struct kvt_fs_queue *queue,
+                           struct kvt_fs_elem *elems, size_t count);
+/* Runs the callbacks of what is done; waits until at least `min` ran, or some
+ * ran and nothing is in flight, or kvt_fs_wake was called, or `deadline_ns`
+ * (CLOCK_MONOTONIC; 0 = none) passed. Returns how many ran. */
+KVT_API size_t kvt_fs_poll(struct kvt_fs_queue *queue, size_t min,
+                           int64_t deadline_ns);
+/* Elements submitted and not completed. */
+KVT_API size_t kvt_fs_in_flight(const struct kvt_fs_queue *queue);
+/* Completes a submitted KVT_FS_WAIT element with `result`. Any thread; the
+ * queue must stay open until this returned. */
+KVT_API void kvt_fs_post(struct kvt_fs_elem *elem, int64_t result);
+/* Makes a kvt_fs_poll that waits return, or the next one not wait. Any
+ * thread. */
+KVT_API void kvt_fs_wake(struct kvt_fs_queue *queue);
+/* Carries out one element and waits for it; `done` is not called. Returns
+ * its result. For the control plane. */
+KVT_API int64_t kvt_fs_run(struct kvt_fs *fs, struct kvt_fs_elem *elem);
+
+/* Control calls: blocking, rare. 0 or -errno ------------------------------ */
+
+enum kvt_fs_type {
+    KVT_FS_TYPE_FILE,
+    KVT_FS_TYPE_DIRECTORY,
+    KVT_FS_TYPE_OTHER,
+};
+
+/* One name of a directory; borrowed during the call. */
+struct kvt_fs_dirent {
+    const char *name;
+    enum kvt_fs_type type;
+    /* of files, when sizes were asked for */
+    uint64_t size;
+    int64_t modified_ns; /* Unix time of the last write */
+};
+typedef int (*kvt_fs_list_fn)(const struct kvt_fs_dirent *entry, void *arg);
+
+struct kvt_fs_usage {
+    uint64_t capacity; /* bytes, as a quota allows them */
+    uint64_t available;
+};
+
+/* A lock held on a name. An adapter embeds it as the first member. */
+struct kvt_fs_lock {
+    struct kvt_fs *fs;
+};
+
+KVT_API const struct kvt_fs_facts *kvt_fs_facts(const struct kvt_fs *fs);
+KVT_API const char *kvt_fs_name(const struct kvt_fs *fs);
+/* Is the mount alive? Bounded in time. */
+KVT_API int kvt_fs_probe(struct kvt_fs *fs);
+/* Makes a directory and its parents; one that exists is a success. */
+KVT_API int kvt_fs_mkdirs(struct kvt_fs *fs, const char *path);
+/* Calls `each` for every name but "." and ".."; what is created or removed
+ * meanwhile may be missed. Names that vanish before their size was read are
+ * skipped. Stops at non-zero and returns it. */
+KVT_API int kvt_fs_list(struct kvt_fs *fs, const char *path, bool sizes,
+                        kvt_fs_list_fn each, void *arg);
+/* Renames a file; `replace` false: -EEXIST when `to` exists. */
+KVT_API int kvt_fs_rename(struct kvt_fs *fs, const char *from, const char *to,
+                          bool replace);
+/* Locks a name for this process until kvt_fs_unlock or its death; the file
+ * `path` is made when missing and holds `holder`. -EBUSY when it is held:
+ * `owner` then has the holder's text. A forked child does not hold it. */
+KVT_API int kvt_fs_lock(struct kvt_fs *fs, const char *path,
+                        const char *holder, char *owner, size_t owner_size,
+                        struct kvt_fs_lock **lock);
+KVT_API void kvt_fs_unlock(struct kvt_fs_lock *lock);
+KVT_API int kvt_fs_usage(struct kvt_fs *fs, struct kvt_fs_usage *usage);
+/* Removes an empty directory. */
+KVT_API int kvt_fs_rmdir(struct kvt_fs *fs, const char *path);
+
+/* Counters since the mount. */
+struct kvt_fs_counters {
+    uint64_t submissions;
+    uint64_t transfers;
+    uint64_t bytes_copied;
+    uint64_t in_flight_max;
+};
+KVT_API void kvt_fs_counters(const struct kvt_fs *fs,
+                             struct kvt_fs_counters *counters);
+
+/* The table of an adapter ------------------------------------------------- */
+
+struct kvt_fs_mount_args {
+    size_t size;
+    const char *root; /* absolute */
+    const struct kvt_config *config;
+    bool read_only; /* create nothing */
+};
+
+/* A ring of the adapter's own. */
+struct kvt_fs_queue_ops {
+    /* required; allocates a struct whose first member is a queue base */
+    int (*open)(struct kvt_fs *fs, uint32_t depth, bool poll_works,
+                struct kvt_fs_queue **queue);
+    /* required; takes all of the list (linked by `next`): at most `depth`
+     * elements are in the adapter at a time. Chains come whole. */
+    void (*submit)(struct kvt_fs_queue *queue, struct kvt_fs_elem *first);
+    /* required; completes what is done by kvt_fs_complete and, when `min` is
+     * not 0, waits for about that many until the deadline (0 = none) or a
+     * wake; it waits for a wake even when nothing is in flight */
+    void (*poll)(struct kvt_fs_queue *queue, size_t min, int64_t deadline_ns);
+    /* required; any thread: a waiting poll returns */
+    void (*wake)(struct kvt_fs_queue *queue);
+    /* required; nothing is in flight */
+    void (*close)(struct kvt_fs_queue *queue);
+};
+
+struct kvt_fs_ops {
+    uint32_t size;    /* of this struct */
+    uint32_t version; /* KVT_FS_VERSION */
+    const char *name;
+    const char *summary;
+    /* required */
+    int (*mount)(const struct kvt_fs_mount_args *args, struct kvt_fs **fs,
+                 struct kvt_error *err);
+    void (*unmount)(struct kvt_fs *fs);
+    /* null: queues come from the core's pool, which calls `execute` */
+    const struct kvt_fs_queue_ops *queue;
+    /* Carries out one element, blocking, from any thread; returns the
+     * result. Required without `queue`. -EOPNOTSUPP for FETCH and PUBLISH
+     * makes the core emulate them from OPEN, READ, WRITE, sync and CLOSE. */
+    int64_t (*execute)(struct kvt_fs *fs, struct kvt_fs_elem *elem);
+    /* required control calls, as the functions above */
+    int (*mkdirs)(struct kvt_fs *fs, const char *path);
+    int (*list)(struct kvt_fs *fs, const char *path, bool sizes,
+                kvt_fs_list_fn each, void *arg);
+    int (*rename)(struct kvt_fs *fs, const char *from, const char *to,
+                  bool replace);
+    int (*rmdir)(struct kvt_fs *fs, const char *path);
+    int (*usage)(struct kvt_fs *fs, struct kvt_fs_usage *usage);
+    int (*lock)(struct kvt_fs *fs, const char *path, const char *holder,
+                char *owner, size_t owner_size, struct kvt_fs_lock **lock);
+    void (*unlock)(struct kvt_fs_lock *lock);
+    /* null: a stat of the root */
+    int (*probe)(struct kvt_fs *fs);
+};
+
+/* Base of a mount; the first member of an adapter's own struct. */
+struct kvt_fs {
+    const struct kvt_fs_ops *ops;
+    struct kvt_fs_facts facts;
+    struct kvt_fs_core *core; /* the core's own; set after mount */
+};
+
+/* Base of a queue; the first member of an adapter's own struct. */
+struct kvt_fs_queue {
+    struct kvt_fs *fs;
+    const struct kvt_fs_queue_ops *ops;
+    uint32_t depth;
+    size_t in_adapter; /* handed to the adapter, not completed */
+    size_t waiting;    /* KVT_FS_WAIT elements */
+    size_t completed;  /* since the poll began */
+    struct kvt_fs_elem *backlog; /* submitted, not handed over yet */
+    struct kvt_fs_elem **backlog_end;
+    size_t backlog_count;
+    struct kvt_fs_elem *posted; /* atomic stack of completed waits */
+    int woken;                  /* atomic */
+};
+
+/* For adapters: ends one element inside poll. */
+KVT_API void kvt_fs_complete(struct kvt_fs_elem *elem, int64_t result);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,316 @@
+/*
+ * kvtier/kvtier.h - offload KV-cache blocks to storage and load them back.
+ *
+ *   struct kvt_config *config = kvt_config_open();
+ *   kvt_config_set(config, "path", "/var/cache/kv", &err);
+ *   kvt_store_open(config, NULL, &store, &err);
+ *   kvt_batch_offload(store, objects, count, NULL);
+ *   kvt_batch_load(store, objects, count, NULL);
+ *   kvt_store_close(store);
+ *
+ * A store may be used from any number of threads at once; a process may have
+ * several stores. Keys, objects and slices are borrowed until the batch is
+ * complete. A store does not survive fork: in the child every call answers
+ * KVT_ERR_INVALID_PARAMS, and kvt_store_close only frees memory.
+ */
+#ifndef KVTIER_KVTIER_H
+#define KVTIER_KVTIER_H
+
+#include <kvtier/base.h>
+#include <kvtier/config.h>
+#include <kvtier/error.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define KVT_VERSION_MAJOR 0
+#define KVT_VERSION_MINOR 1
+#define KVT_VERSION_PATCH 0
+
+/* "0.1.0": of the library that runs, not of the header. */
+KVT_API const char *kvt_version(void);
+
+struct kvt_store;
+
+/* One object of a batch: a key and, for offload and load, its memory.
+ * The results are written before the batch completes. */
+struct kvt_object {
+    struct kvt_key key;
+    const struct kvt_slice *slices; /* null when slice_count is 0 */
+    size_t slice_count;
+    /* results */
+    int status;    /* enum kvt_status of this object */
+    int errnum;    /* the positive errno behind it, or 0 */
+    uint64_t size; /* load, exists: bytes of the stored object, also when the
+                      slices were too small; offload: bytes offloaded */
+};
+
+/* Where an object lies. A layout fills every field that it has and leaves
+ * the others 0. */
+struct kvt_place {
+    const char *backend; /* name of the layout, constant */
+    uint64_t bucket;     /* number of the bucket or hash directory */
+    uint64_t offset;     /* of the value inside its file */
+};
+
+/* Metadata of one stored object, as handlers and scans are given it.
+ * Borrowed: valid during the call only. */
+struct kvt_meta {
+    struct kvt_key key;
+    uint64_t size; /* of the value */
+    struct kvt_place place;
+};
+
+/* Called once per offloaded batch with exactly the objects that succeeded
+ * (not at all when none did). A non-zero return undoes the batch: none of
+ * its new objects is visible afterwards, and they fail with
+ * KVT_ERR_UNABLE_OFFLOAD. What they replaced is not brought back by layouts
+ * of one file a key. Runs without locks, on the thread that called the
+ * batch, or on an I/O thread of the store for kvt_submit. It may call
+ * kvt_batch_load, kvt_batch_exists and kvt_stats of this store; nothing else
+ * of it. */
+typedef int (*kvt_complete_fn)(const struct kvt_meta *metas, size_t count,
+                               void *arg);
+
+/* Called with objects that are about to be evicted, before they go. A
+ * non-zero return keeps them, in their old order. Same rules as above. */
+typedef int (*kvt_evict_fn)(const struct kvt_meta *metas, size_t count,
+                            void *arg);
+
+/* Called with batches of at most `scan_meta_keys_limit` stored objects. A
+ * non-zero return ends the scan and becomes its result. May call anything
+ * of the store but kvt_store_close. */
+typedef int (*kvt_scan_fn)(const struct kvt_meta *metas, size_t count,
+                           void *arg);
+
+enum kvt_log_level {
+    KVT_LOG_ERROR,
+    KVT_LOG_WARN,
+    KVT_LOG_INFO,
+    KVT_LOG_DEBUG,
+};
+
+/* Gets the library's messages (it never prints). Called from any thread. */
+typedef void (*kvt_log_fn)(enum kvt_log_level level, const char *message,
+                           void *arg);
+
+/* What a store calls back. All may be null. Start from KVT_HANDLERS_INIT. */
+struct kvt_handlers {
+    size_t size; /* of this struct */
+    kvt_complete_fn complete;
+    void *complete_arg;
+    kvt_evict_fn evict;
+    void *evict_arg;
+    kvt_log_fn log;
+    void *log_arg;
+};
+#define KVT_HANDLERS_INIT                                                      \
+    {                                                                          \
+        sizeof(struct kvt_handlers), NULL, NULL, NULL, NULL, NULL, NULL        \
+    }
+
+/* Opens a store: checks the configuration, mounts the file system, takes the
+ * owner's lock unless `read_only` is on, and recovers. `handlers` may be
+ * null; it is copied. On success returns KVT_OK and sets `*store` (close
+ * with kvt_store_close); otherwise the code, with `err` filled and nothing
+ * left behind. A path owned by another process gives
+ * KVT_ERR_FILE_LOCK_FAIL; the message names host, pid and start. */
+KVT_API int kvt_store_open(const struct kvt_config *config,
+                           const struct kvt_handlers *handlers,
+                           struct kvt_store **store, struct kvt_error *err);
+
+/* Waits for what was submitted, then closes. Null is allowed. No other call
+ * on the store may run or follow. */
+KVT_API void kvt_store_close(struct kvt_store *store);
+
+/* Batches ---------------------------------------------------------------- */
+
+enum kvt_batch_flags {
+    KVT_IF_ABSENT = 1, /* offload: an object that exists fails with
+                          KVT_ERR_OBJECT_ALREADY_EXISTS */
+};
+
+/* Options of a batch. Start from KVT_BATCH_OPTIONS_INIT; null means that. */
+struct kvt_batch_options {
+    size_t size;         /* of this struct */
+    uint32_t flags;      /* of enum kvt_batch_flags */
+    size_t prefix_count; /* result of load and exists: how many objects from
+                            the start of the array are all present */
+};
+#define KVT_BATCH_OPTIONS_INIT                                                 \
+    {                                                                          \
+        sizeof(struct kvt_batch_options), 0, 0                                 \
+    }
+
+/* Each returns how many objects succeeded (exists: are present), with every
+ * object's own result in place, or a negative code when nothing was tried:
+ * KVT_ERR_INVALID_PARAMS for a null array, a count of 0, or the same key
+ * twice in one offload; a store used after fork.
+ *
+ * Faults of one object fail that object alone: KVT_ERR_INVALID_KEY,
+ * KVT_ERR_INVALID_PARAMS (null base with a size, over `object_size_max`).
+ *
+ * offload: an object that is stored already with the same bytes is a success
+ * without I/O and counts as a use. load: the slices must have room for the
+ * object; `size` tells its bytes. After a failed load the slices' contents
+ * are unspecified; bytes of the slices behind the object are, too; nothing
+ * outside the slices is ever written. A repeated key is allowed in load,
+ * exists and remove. */
+KVT_API int kvt_batch_offload(struct kvt_store *store,
+                              struct kvt_object *objects, size_t count,
+                              struct kvt_batch_options *options);
+KVT_API int kvt_batch_load(struct kvt_store *store, struct kvt_object *objects,
+                           size_t count, struct kvt_batch_options *options);
+KVT_API int kvt_batch_exists(struct kvt_store *store,
+                             struct kvt_object *objects, size_t count,
+                             struct kvt_batch_options *options);
+/* Removes objects; one that is not there is KVT_ERR_OBJECT_NOT_FOUND. The
+ * eviction handler is not called. */
+KVT_API int kvt_batch_remove(struct kvt_store *store,
+                             struct kvt_object *objects, size_t count,
+                             struct kvt_batch_options *options);
+
+/* Asynchronous batches --------------------------------------------------- */
+
+enum kvt_batch_op {
+    KVT_BATCH_OFFLOAD,
+    KVT_BATCH_LOAD,
+    KVT_BATCH_EXISTS,
+    KVT_BATCH_REMOVE,
+};
+
+/* One batch under way. Memory of the caller; must stay until it completed. */
+struct kvt_request {
+    size_t size; /* of this struct */
+    enum kvt_batch_op op;
+    struct kvt_object *objects;
+    size_t count;
+    struct kvt_batch_options options;
+    /* Called once on an I/O thread of the store when the batch is complete.
+     * Null: the request is handed out by kvt_completed instead, and the
+     * eventfd becomes readable. It may submit further requests, and may not
+     * block for long. */
+    void (*done)(struct kvt_request *request);
+    void *arg; /* the caller's */
+    /* result */
+    int result; /* as the blocking call returns it */
+    /* the store's own, while the request is under way */
+    struct kvt_request *next;
+    void *internal;
+};
+
+/* Starts a batch and returns. KVT_OK, or a negative code when it was not
+ * started (`done` is then not called). */
+KVT_API int kvt_submit(struct kvt_store *store, struct kvt_request *request);
+
+/* A descriptor that is readable while completed requests wait for
+ * kvt_completed; the store's: never read, write or close it. Negative code
+ * on failure. */
+KVT_API int kvt_eventfd(struct kvt_store *store);
+
+/* Takes up to `max` completed requests; returns how many. Never blocks. */
+KVT_API size_t kvt_completed(struct kvt_store *store,
+                             struct kvt_request **requests, size_t max);
+
+/* The whole store -------------------------------------------------------- */
+
+/* Reports every stored object once, in batches. Memory stays bounded.
+ * Returns 0, what the handler returned if not 0, or a negative code with
+ * `err` filled. */
+KVT_API int kvt_scan_meta(struct kvt_store *store, kvt_scan_fn handler,
+                          void *arg, struct kvt_error *err);
+
+/* Removes every object. */
+KVT_API int kvt_remove_all(struct kvt_store *store, struct kvt_error *err);
+
+struct kvt_evict_result {
+    uint64_t objects;   /* evicted by this call */
+    uint64_t bytes;     /* of their values */
+    uint64_t allocated; /* bytes allocated in the store afterwards */
+};
+
+/* When more than `high` of the limit is allocated, evicts until at most
+ * `low` of it is. 0 <= low <= high <= 1. Works under eviction policy `none`
+ * too (oldest first): it is asked for. Returns KVT_OK or a negative code. */
+KVT_API int kvt_evict(struct kvt_store *store, double high, double low,
+                      struct kvt_evict_result *result, struct kvt_error *err);
+
+/* 1 when offloads can be accepted, 0 when not (read-only, or full under
+ * policy `none`). */
+KVT_API int kvt_is_offload_enabled(struct kvt_store *store);
+
+/* Figures -----------------------------------------------------------------*/
+
+/* A snapshot. Texts are constant or live as long as the store. */
+struct kvt_stats {
+    size_t size; /* of this struct, set by the caller */
+    const char *backend;
+    const char *fs;
+    const char *path;
+    uint64_t objects;
+    uint64_t object_bytes;    /* live values */
+    uint64_t value_bytes;     /* values on disk, live and dead */
+    uint64_t dead_bytes;      /* of value_bytes */
+    uint64_t allocated_bytes; /* all that counts against the limit */
+    uint64_t limit_bytes;
+    uint64_t peak_value_bytes;
+    uint64_t peak_allocated_bytes;
+    uint64_t files;
+    uint64_t buckets;
+    uint64_t index_bytes; /* memory of the index */
+    double open_seconds;
+    uint64_t evicted_objects;
+    uint64_t rewritten_bytes; /* values written again to keep them */
+    uint64_t checksum_misses;
+    uint64_t unverifiable_objects;
+    uint64_t quarantined_objects;
+    struct {
+        const char *direct;   /* "on" or "off" */
+        int io_uring;         /* 1 when transfers go through a ring */
+        const char *checksum; /* "on" or "off" */
+        const char *durability;
+        const char *fallback_reason; /* "" when nothing fell back */
+    } effective;
+    struct {
+        uint64_t objects;
+        uint64_t removed_temporaries;
+        uint64_t dropped_records;
+        uint64_t orphans;
+    } recovery;
+    struct {
+        const char *state; /* "ok", "degraded", "failed" */
+        uint64_t since_ms; /* Unix time */
+        int last_errnum;   /* positive errno, or 0 */
+    } health;
+    struct {
+        uint64_t submissions;  /* calls that handed elements to the adapter */
+        uint64_t transfers;    /* elements */
+        uint64_t bytes_copied; /* bounced: neither memory nor file in place */
+        uint64_t max_in_flight;
+    } adapter;
+};
+
+/* Fills `stats` up to its `size`. Returns KVT_OK or a negative code. */
+KVT_API int kvt_stats(struct kvt_store *store, struct kvt_stats *stats);
+
+/* What this build has ---------------------------------------------------- */
+
+struct kvt_component {
+    const char *kind; /* "backend", "fs", "wrapper" */
+    const char *name;
+    int available;
+    const char *reason; /* why not and how to get it, or what it is */
+};
+
+/* Calls `each` for every backend, adapter and wrapper; stops at non-zero and
+ * returns it. */
+KVT_API int kvt_components(int (*each)(const struct kvt_component *component,
+                                       void *arg),
+                           void *arg);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

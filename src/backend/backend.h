@@ -1,0 +1,80 @@
+/*
+ * What a layout is to the store: how objects become files.
+ *
+ * A backend never blocks in a batch operation: it starts elements on the
+ * batch's queue and goes on in their callbacks; when every object has its
+ * result it calls kvt_batch_finish, once, on the thread that polls the
+ * queue, perhaps before the operation returned. The other members block.
+ *
+ * Life: open (on failure nothing is left behind), any number of operations
+ * from any threads, close when none is under way.
+ */
+#ifndef KVT_BACKEND_BACKEND_H
+#define KVT_BACKEND_BACKEND_H
+
+#include "core/status.h"
+
+#include <kvtier/fs.h>
+#include <kvtier/kvtier.h>
+
+struct kvt_backend;
+
+struct kvt_batch {
+    enum kvt_batch_op op;
+    struct kvt_object *objects; /* those whose status is not KVT_OK failed
+                                   before: they are left alone */
+    size_t count;
+    uint32_t flags; /* of enum kvt_batch_flags */
+    struct kvt_fs_queue *queue;
+    /* the store's */
+    void (*finished)(struct kvt_batch *batch);
+    void *arg;
+};
+
+static inline void kvt_batch_finish(struct kvt_batch *batch)
+{
+    batch->finished(batch);
+}
+
+struct kvt_backend_args {
+    const struct kvt_config *config;
+    const struct kvt_handlers *handlers; /* live as long as the backend */
+    struct kvt_fs *fs;                   /* mounted at the store's path */
+    const char *path;                    /* of the store, for messages */
+    bool read_only;
+};
+
+struct kvt_backend_ops {
+    const char *name;
+    const char *summary;
+    int (*open)(const struct kvt_backend_args *args,
+                struct kvt_backend **backend, struct kvt_error *err);
+    void (*close)(struct kvt_backend *backend);
+    /* KVT_BATCH_OFFLOAD, _LOAD, _EXISTS, _REMOVE */
+    void (*start)(struct kvt_backend *backend, struct kvt_batch *batch);
+    int (*scan)(struct kvt_backend *backend, size_t batch_max,
+                kvt_scan_fn handler, void *arg, struct kvt_error *err);
+    int (*remove_all)(struct kvt_backend *backend, struct kvt_error *err);
+    int (*evict)(struct kvt_backend *backend, double high, double low,
+                 struct kvt_evict_result *result, struct kvt_error *err);
+    bool (*offload_enabled)(struct kvt_backend *backend);
+    /* Fills what the layout knows. */
+    void (*stats)(struct kvt_backend *backend, struct kvt_stats *stats);
+};
+
+/* Base of a backend; the first member of its own struct. */
+struct kvt_backend {
+    const struct kvt_backend_ops *ops;
+    struct kvt_backend_args args;
+};
+
+/* Sets the result of an object; `rc` is 0 or a negative errno. */
+void kvt_object_fail(const struct kvt_backend *backend,
+                     struct kvt_object *object, enum kvt_fault fault, int rc);
+
+/* Logs through the caller's handler, when there is one. */
+void kvt_backend_log(const struct kvt_backend *backend,
+                     enum kvt_log_level level, const char *format, ...)
+    KVT_PRINTF(3, 4);
+
+#endif

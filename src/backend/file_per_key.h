@@ -1,0 +1,143 @@
+/*
+ * file_per_key: one file an object, in `<hh>/<escaped key>` below the root,
+ * owned by one process, with an index in memory, limits and eviction.
+ *
+ * Lock: fpk->mutex covers index, order, budget and counters. It is never held
+ * across I/O or a handler; a queue's own lock may be taken inside it (when a
+ * waiter is told). An entry that is `busy` belongs to one operation: only
+ * that one may touch its file or take it out of the index, and whoever else
+ * wants it waits for its turn.
+ *
+ * A read-only store has no index: the directory is the truth, since another
+ * process may write it.
+ */
+#ifndef KVT_BACKEND_FILE_PER_KEY_H
+#define KVT_BACKEND_FILE_PER_KEY_H
+
+#include "backend/backend.h"
+#include "backend/object_file.h"
+#include "evict/budget.h"
+#include "evict/order.h"
+#include "format/marker.h"
+#include "index/key_index.h"
+
+#include <pthread.h>
+
+#define FPK_TEMP_PATH_MAX 64u
+
+struct fpk {
+    struct kvt_backend base;
+    struct kvt_fs *fs;
+    struct kvt_fs_lock *lock; /* null when read-only */
+    struct kvt_object_layout layout;
+    struct kvt_marker marker;
+    bool checksum;
+    uint32_t publish_flags;
+    uint64_t instance; /* random: in the names of temporaries */
+    uint64_t temp_count; /* atomic */
+
+    pthread_mutex_t mutex;
+    struct kvt_key_index index;
+    struct kvt_evict_order order;
+    struct kvt_budget budget;
+    uint64_t generation;
+    uint64_t quarantine_bytes;
+    /* counters */
+    uint64_t objects;
+    uint64_t object_bytes;
+    uint64_t evicted_objects;
+    uint64_t checksum_misses;
+    uint64_t quarantined_objects;
+    struct {
+        uint64_t objects;
+        uint64_t removed_temporaries;
+        uint64_t dropped_records;
+    } recovery;
+};
+
+struct fpk_batch;
+
+/* One object of a batch on its way. */
+struct fpk_op {
+    struct kvt_object_file file;
+    struct fpk_batch *batch;
+    struct kvt_object *object;
+    struct kvt_key_entry *entry; /* ours while busy, or pinned */
+    uint64_t hash;
+    uint64_t size;
+    uint64_t check;
+    uint64_t generation;
+    struct kvt_charge charge;
+    struct fpk_op *next; /* in the list of a round */
+    uint8_t attempts;
+    bool check_known;
+    bool published; /* this op wrote the file */
+    bool needs_room; /* it is published after victims went */
+    char temp_path[FPK_TEMP_PATH_MAX];
+};
+
+/* A batch on its way: one allocation for all its objects. */
+struct fpk_batch {
+    struct fpk *fpk;
+    struct kvt_batch *batch;
+    size_t pending; /* objects without a result, and one while starting */
+    void (*ended)(struct fpk_batch *batch); /* all have a result */
+    struct kvt_slice *slices;
+    unsigned char *keys; /* room for the keys of long names */
+    struct fpk_op ops[];
+};
+
+/* file_per_key.c ---------------------------------------------------------- */
+
+/* What an object of this key and size takes. */
+struct kvt_charge kvt_fpk_charge(const struct fpk *fpk,
+                                 const struct kvt_object_file *file,
+                                 uint64_t size);
+struct kvt_charge kvt_fpk_entry_charge(const struct kvt_key_entry *entry);
+/* An object's file is there. Mutex held. */
+void kvt_fpk_count(struct fpk *fpk, struct kvt_key_entry *entry);
+/* It is no longer, or about to go. Mutex held. */
+void kvt_fpk_uncount(struct fpk *fpk, struct kvt_key_entry *entry);
+/* Waits for the entry's owner: `waiter` is completed when the entry is no
+ * longer busy, or gone. Mutex held; submit the waiter behind it. */
+void kvt_fpk_wait(struct kvt_key_entry *entry, struct kvt_fs_elem *waiter,
+                  struct kvt_fs_queue *queue);
+/* Ends the turn of the entry's owner; its waiters go on. Mutex held. */
+void kvt_fpk_release(struct kvt_key_entry *entry);
+/* Takes a busy entry that is not present out. Its waiters go on. Mutex
+ * held. */
+void kvt_fpk_forget(struct fpk *fpk, struct kvt_key_entry *entry);
+/* Metadata of an object. `key` is borrowed. */
+struct kvt_meta kvt_fpk_meta(const struct fpk *fpk, struct kvt_key key,
+                             uint64_t size);
+/* Frees the batch and reports it finished. */
+void kvt_fpk_batch_end(struct fpk_batch *fb);
+/* The object has its result; the last one ends the batch. */
+void kvt_fpk_op_end(struct fpk_op *op);
+void kvt_fpk_op_fail(struct fpk_op *op, enum kvt_fault fault, int rc);
+/* Opens a queue for a blocking call, polls until `*left` is 0, closes. */
+int kvt_fpk_queue_open(struct fpk *fpk, struct kvt_fs_queue **queue);
+void kvt_fpk_finish(struct kvt_fs_queue *queue, const size_t *left);
+
+/* The file is not what was published: counts it, takes the object out if it
+ * is still the one with this generation, and keeps the file aside. */
+void kvt_fpk_quarantine(struct fpk_op *op);
+/* The file is gone behind our back: the index forgets it, if it is still the
+ * one with this generation. */
+void kvt_fpk_lost(struct fpk_op *op);
+
+/* The parts of the backend, each in a file of its own --------------------- */
+
+int kvt_fpk_open(const struct kvt_backend_args *args,
+                 struct kvt_backend **backend, struct kvt_error *err);
+void kvt_fpk_start_offload(struct fpk_batch *batch);
+void kvt_fpk_start_load(struct fpk_batch *batch);
+void kvt_fpk_start_exists(struct fpk_batch *batch);
+void kvt_fpk_start_remove(struct fpk_batch *batch);
+int kvt_fpk_scan(struct kvt_backend *backend, size_t batch_max,
+                 kvt_scan_fn handler, void *arg, struct kvt_error *err);
+int kvt_fpk_remove_all(struct kvt_backend *backend, struct kvt_error *err);
+int kvt_fpk_evict(struct kvt_backend *backend, double high, double low,
+                  struct kvt_evict_result *result, struct kvt_error *err);
+
+#endif

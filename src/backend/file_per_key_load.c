@@ -1,0 +1,205 @@
+/* Load and exists. With the index, an object that is not there costs no I/O
+ * and a size is known before the read; a read-only store asks the directory
+ * for it. Nothing is believed before the trailer behind the value, and the
+ * hash over the value, have proved it. */
+#include "backend/file_per_key.h"
+
+#include <errno.h>
+
+static bool is_gone(int64_t result)
+{
+    return result == -ENOENT || result == -ESTALE || result == -ENOTDIR;
+}
+
+/* Pins what is there. Mutex held. */
+static void find_and_pin(struct fpk *fpk, struct fpk_op *op)
+{
+    struct kvt_key_entry *entry =
+        kvt_key_index_find(&fpk->index, op->object->key, op->hash);
+    if (entry != NULL && entry->present) {
+        kvt_key_entry_acquire(entry);
+        op->entry = entry;
+        op->generation = entry->generation;
+        op->object->size = entry->size;
+    }
+}
+
+/* Finds all objects of the batch, and starts those that may be there. */
+static void start_all(struct fpk_batch *fb, void (*start)(struct fpk_op *op))
+{
+    struct fpk *fpk = fb->fpk;
+    bool indexed = !fpk->base.args.read_only;
+    pthread_mutex_lock(&fpk->mutex);
+    for (size_t i = 0; indexed && i < fb->batch->count; i++) {
+        if (fb->ops[i].batch != NULL) {
+            find_and_pin(fpk, &fb->ops[i]);
+        }
+    }
+    pthread_mutex_unlock(&fpk->mutex);
+    for (size_t i = 0; i < fb->batch->count; i++) {
+        struct fpk_op *op = &fb->ops[i];
+        if (op->batch == NULL) {
+            continue;
+        }
+        if (indexed && op->entry == NULL) {
+            kvt_fpk_op_fail(op, KVT_FAULT_ABSENT, 0);
+        } else {
+            start(op);
+        }
+    }
+}
+
+/* The result is in: lets go of the pin. */
+static void end(struct fpk_op *op)
+{
+    struct fpk *fpk = op->batch->fpk;
+    if (op->entry != NULL) {
+        pthread_mutex_lock(&fpk->mutex);
+        kvt_key_entry_release(op->entry);
+        pthread_mutex_unlock(&fpk->mutex);
+        op->entry = NULL;
+    }
+    kvt_fpk_op_end(op);
+}
+
+static void fail(struct fpk_op *op, enum kvt_fault fault, int64_t rc)
+{
+    kvt_object_fail(&op->batch->fpk->base, op->object, fault, (int)rc);
+    end(op);
+}
+
+/* Load -------------------------------------------------------------------- */
+
+static void start_read(struct fpk_op *op);
+
+/* A whole file that proves itself may still be an older copy that somebody
+ * put back: the index knows what was written last. Learns the check value of
+ * a file that was found at open. */
+static bool is_current(struct fpk_op *op, uint64_t check)
+{
+    struct fpk *fpk = op->batch->fpk;
+    struct kvt_key_entry *entry = op->entry;
+    if (entry == NULL) {
+        return true;
+    }
+    pthread_mutex_lock(&fpk->mutex);
+    bool untouched = !entry->removed && !entry->busy &&
+                     entry->generation == op->generation;
+    bool current = !untouched || !entry->check_known || entry->check == check;
+    if (untouched && current) {
+        entry->check = check;
+        entry->check_known = true;
+        kvt_evict_use(&fpk->order, &entry->order);
+    }
+    pthread_mutex_unlock(&fpk->mutex);
+    return current;
+}
+
+static void read_done(struct kvt_fs_elem *elem)
+{
+    struct fpk_op *op = elem->arg;
+    struct fpk *fpk = op->batch->fpk;
+    if (is_gone(elem->result)) {
+        kvt_fpk_lost(op);
+        fail(op, KVT_FAULT_ABSENT, elem->result);
+        return;
+    }
+    if (elem->result < 0) {
+        fail(op, KVT_FAULT_READ, elem->result);
+        return;
+    }
+    uint64_t check = 0;
+    if (kvt_object_file_verify(&op->file, &fpk->layout, op->object,
+                               fpk->checksum, &check) == 0 &&
+        is_current(op, check)) {
+        end(op);
+    } else if (op->attempts++ == 0) {
+        start_read(op); /* the memory or the way may have been at fault */
+    } else {
+        kvt_fpk_quarantine(op);
+        fail(op, KVT_FAULT_CORRUPT, 0);
+    }
+}
+
+static void fetch_value(struct fpk_op *op)
+{
+    if (op->object->size > op->size) {
+        fail(op, KVT_FAULT_SMALL, 0);
+        return;
+    }
+    kvt_object_file_fetch(&op->file, op->object, op->object->size);
+    op->file.elem.done = read_done;
+    kvt_fs_submit(op->batch->batch->queue, &op->file.elem, 1);
+}
+
+/* The size of the value follows from that of the file. */
+static void size_known(struct kvt_fs_elem *elem)
+{
+    struct fpk_op *op = elem->arg;
+    uint64_t overhead = kvt_object_file_overhead(&op->file);
+    if (is_gone(elem->result)) {
+        fail(op, KVT_FAULT_ABSENT, elem->result);
+    } else if (elem->result < 0) {
+        fail(op, KVT_FAULT_READ, elem->result);
+    } else if (elem->file_size < overhead) {
+        kvt_fpk_quarantine(op);
+        fail(op, KVT_FAULT_CORRUPT, 0);
+    } else {
+        op->object->size = elem->file_size - overhead;
+        fetch_value(op);
+    }
+}
+
+static void start_stat(struct fpk_op *op, void (*done)(struct kvt_fs_elem *))
+{
+    struct kvt_fs_elem *elem = &op->file.elem;
+    elem->op = KVT_FS_STAT;
+    elem->path = op->file.path;
+    elem->done = done;
+    kvt_fs_submit(op->batch->batch->queue, elem, 1);
+}
+
+static void start_read(struct fpk_op *op)
+{
+    if (op->entry == NULL) {
+        start_stat(op, size_known);
+    } else {
+        fetch_value(op);
+    }
+}
+
+void kvt_fpk_start_load(struct fpk_batch *fb)
+{
+    start_all(fb, start_read);
+}
+
+/* Exists ------------------------------------------------------------------ */
+
+/* The file is looked at too: what was deleted behind our back is not there,
+ * and here a look costs no round trip. */
+static void look_done(struct kvt_fs_elem *elem)
+{
+    struct fpk_op *op = elem->arg;
+    uint64_t overhead = kvt_object_file_overhead(&op->file);
+    if (is_gone(elem->result)) {
+        kvt_fpk_lost(op);
+        fail(op, KVT_FAULT_ABSENT, elem->result);
+    } else if (elem->result < 0) {
+        fail(op, KVT_FAULT_READ, elem->result);
+    } else if (elem->file_size < overhead) {
+        fail(op, KVT_FAULT_ABSENT, 0);
+    } else {
+        op->object->size = elem->file_size - overhead;
+        end(op);
+    }
+}
+
+static void start_look(struct fpk_op *op)
+{
+    start_stat(op, look_done);
+}
+
+void kvt_fpk_start_exists(struct fpk_batch *fb)
+{
+    start_all(fb, start_look);
+}

@@ -1,0 +1,539 @@
+/*
+ * Offload. An object goes through: its turn at the key (one writer a key);
+ * nothing to do when it is stored already; room, by eviction when there is
+ * none; publish; the index. What can start together starts together: that is
+ * a round. An object that had to wait for its turn makes a round of its own.
+ */
+#include "backend/file_per_key_evict.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { ROOM_ATTEMPTS = 4 }; /* for one object on a full device */
+
+/* Objects in the order of their batch. */
+struct op_list {
+    struct fpk_op *first;
+    struct fpk_op *last;
+};
+
+/* What a round does with its objects once the mutex is free again. */
+struct round {
+    struct fpk_batch *fb;
+    struct op_list claims;  /* need room */
+    struct op_list ready;   /* have it: publish now */
+    struct op_list waiting; /* have it when the victims went */
+    struct op_list compare; /* ask the file whether it is the same already */
+    struct op_list turns;   /* wait for their turn */
+    struct op_list ended;
+    struct fpk_eviction *eviction;
+};
+
+static void start_round(struct fpk_batch *fb, struct op_list ops);
+
+static void put(struct op_list *list, struct fpk_op *op)
+{
+    op->next = NULL;
+    if (list->first == NULL) {
+        list->first = op;
+    } else {
+        list->last->next = op;
+    }
+    list->last = op;
+}
+
+static struct fpk_op *take(struct op_list *list)
+{
+    struct fpk_op *op = list->first;
+    if (op != NULL) {
+        list->first = op->next;
+        op->next = NULL;
+    }
+    return op;
+}
+
+static void start_alone(struct fpk_op *op)
+{
+    struct op_list alone = {NULL, NULL};
+    put(&alone, op);
+    start_round(op->batch, alone);
+}
+
+/* Publishing -------------------------------------------------------------- */
+
+/* The file is there: the index takes it over. Mutex held. */
+static void enter(struct fpk *fpk, struct fpk_op *op)
+{
+    struct kvt_key_entry *entry = op->entry;
+    if (entry->present) {
+        kvt_budget_give_back(&fpk->budget, kvt_fpk_entry_charge(entry));
+        kvt_fpk_uncount(fpk, entry);
+        kvt_evict_renew(&fpk->order, &entry->order);
+    }
+    entry->size = op->size;
+    entry->allocated = op->charge.allocated;
+    entry->check = op->check;
+    entry->check_known = true;
+    entry->generation = ++fpk->generation;
+    op->generation = entry->generation;
+    op->published = true;
+    kvt_fpk_count(fpk, entry);
+    kvt_fpk_release(entry);
+}
+
+/* The room that was claimed is free again, and the entry as it was before.
+ * Mutex held. */
+static void undo_claim(struct fpk *fpk, struct fpk_op *op)
+{
+    struct kvt_key_entry *entry = op->entry;
+    kvt_budget_give_back(&fpk->budget, op->charge);
+    if (entry->present) {
+        kvt_fpk_release(entry);
+    } else {
+        kvt_fpk_forget(fpk, entry);
+    }
+}
+
+static void fail_claimed(struct fpk_op *op, enum kvt_fault fault, int rc)
+{
+    struct fpk *fpk = op->batch->fpk;
+    pthread_mutex_lock(&fpk->mutex);
+    undo_claim(fpk, op);
+    pthread_mutex_unlock(&fpk->mutex);
+    kvt_fpk_op_fail(op, fault, rc);
+}
+
+static void publish_done(struct kvt_fs_elem *elem);
+
+static void publish(struct fpk_op *op)
+{
+    struct fpk *fpk = op->batch->fpk;
+    if (!op->check_known) {
+        op->check = kvt_object_file_check(&op->file, &fpk->layout, op->object,
+                                          op->size);
+        op->check_known = true;
+    }
+    uint64_t number =
+        __atomic_fetch_add(&fpk->temp_count, 1, __ATOMIC_RELAXED);
+    snprintf(op->temp_path, sizeof op->temp_path,
+             ".kvtier/tmp/%016llx-%llx", (unsigned long long)fpk->instance,
+             (unsigned long long)number);
+    kvt_object_file_publish(&op->file, op->object, op->size, op->check,
+                            op->temp_path, fpk->publish_flags);
+    op->file.elem.done = publish_done;
+    kvt_fs_submit(op->batch->batch->queue, &op->file.elem, 1);
+}
+
+static void publish_again(struct fpk_eviction *eviction)
+{
+    struct fpk_op *op = eviction->arg;
+    int rc = eviction->rc;
+    kvt_fpk_eviction_free(eviction);
+    if (rc == 0) {
+        publish(op);
+    } else if (rc == -ECANCELED) {
+        fail_claimed(op, KVT_FAULT_REFUSED, 0);
+    } else {
+        fail_claimed(op, KVT_FAULT_WRITE, rc);
+    }
+}
+
+/* The device is full though the limit is not reached: somebody else uses it
+ * too. Evicts as much as the object needs and tries again. */
+static bool make_room(struct fpk_op *op)
+{
+    struct fpk *fpk = op->batch->fpk;
+    if (!kvt_evict_allowed(&fpk->order) || op->attempts++ >= ROOM_ATTEMPTS) {
+        return false;
+    }
+    struct fpk_eviction *eviction =
+        kvt_fpk_eviction_new(fpk, op->batch->batch->queue);
+    if (eviction == NULL) {
+        return false;
+    }
+    eviction->done = publish_again;
+    eviction->arg = op;
+    struct kvt_charge wanted = {op->charge.allocated, 0, 0};
+    pthread_mutex_lock(&fpk->mutex);
+    bool found = kvt_fpk_eviction_choose(eviction, wanted);
+    pthread_mutex_unlock(&fpk->mutex);
+    if (!found) {
+        kvt_fpk_eviction_free(eviction);
+        return false;
+    }
+    kvt_fpk_eviction_run(eviction);
+    return true;
+}
+
+static void publish_done(struct kvt_fs_elem *elem)
+{
+    struct fpk_op *op = elem->arg;
+    struct fpk *fpk = op->batch->fpk;
+    int rc = elem->result < 0 ? (int)elem->result : 0;
+    if ((rc == -ENOSPC || rc == -EDQUOT) && make_room(op)) {
+        return;
+    }
+    if (rc != 0) {
+        fail_claimed(op, KVT_FAULT_WRITE, rc);
+        return;
+    }
+    pthread_mutex_lock(&fpk->mutex);
+    enter(fpk, op);
+    pthread_mutex_unlock(&fpk->mutex);
+    op->object->size = op->size;
+    kvt_fpk_op_end(op);
+}
+
+/* Rounds ------------------------------------------------------------------ */
+
+static void turn_came(struct kvt_fs_elem *elem)
+{
+    start_alone(elem->arg);
+}
+
+static void set_fault(struct fpk_op *op, enum kvt_fault fault, int rc)
+{
+    kvt_object_fail(&op->batch->fpk->base, op->object, fault, rc);
+}
+
+/* What is known already decides. Mutex held. */
+static void classify(struct round *round, struct fpk_op *op)
+{
+    struct fpk *fpk = round->fb->fpk;
+    struct kvt_key_entry *entry =
+        kvt_key_index_find(&fpk->index, op->object->key, op->hash);
+    if (entry != NULL && entry->busy) {
+        op->file.elem.done = turn_came;
+        kvt_fpk_wait(entry, &op->file.elem, round->fb->batch->queue);
+        put(&round->turns, op);
+        return;
+    }
+    op->entry = entry;
+    if (entry == NULL) {
+        put(&round->claims, op);
+    } else if ((round->fb->batch->flags & KVT_IF_ABSENT) != 0) {
+        set_fault(op, KVT_FAULT_EXISTS, 0);
+        put(&round->ended, op);
+    } else if (entry->size != op->size || !op->check_known) {
+        put(&round->claims, op);
+    } else if (!entry->check_known) {
+        entry->busy = true;
+        put(&round->compare, op);
+    } else if (entry->check == op->check) {
+        kvt_evict_use(&fpk->order, &entry->order);
+        op->object->size = op->size;
+        put(&round->ended, op);
+    } else {
+        put(&round->claims, op);
+    }
+}
+
+static bool is_zero(struct kvt_charge charge)
+{
+    return kvt_charge_covers((struct kvt_charge){0}, charge);
+}
+
+/* Finds victims for the part of `need` that does not fit. Mutex held. */
+static bool find_room(struct round *round, struct kvt_charge need,
+                      struct kvt_charge *credit)
+{
+    struct fpk *fpk = round->fb->fpk;
+    *credit = kvt_budget_shortage(&fpk->budget, need);
+    if (is_zero(*credit)) {
+        return true;
+    }
+    if (!kvt_evict_allowed(&fpk->order) ||
+        !kvt_budget_possible(&fpk->budget, need)) {
+        return false;
+    }
+    if (round->eviction == NULL) {
+        round->eviction = kvt_fpk_eviction_new(fpk, round->fb->batch->queue);
+        if (round->eviction == NULL) {
+            return false;
+        }
+    }
+    struct kvt_charge wanted = round->eviction->credit;
+    kvt_charge_add(&wanted, *credit);
+    return kvt_fpk_eviction_choose(round->eviction, wanted);
+}
+
+static int add_entry(struct fpk *fpk, struct fpk_op *op)
+{
+    if (op->entry == NULL) {
+        op->entry =
+            kvt_key_index_add(&fpk->index, op->object->key, op->hash);
+        if (op->entry == NULL) {
+            return -ENOMEM;
+        }
+        kvt_evict_add(&fpk->order, &op->entry->order);
+    }
+    op->entry->busy = true;
+    return 0;
+}
+
+/* Claims room for an object. Mutex held. */
+static void claim(struct round *round, struct fpk_op *op)
+{
+    struct fpk *fpk = round->fb->fpk;
+    struct kvt_charge credit;
+    if (op->entry != NULL && op->entry->busy) {
+        classify(round, op); /* an earlier object took it as a victim */
+        return;
+    }
+    bool was_new = op->entry == NULL;
+    if (add_entry(fpk, op) != 0) {
+        set_fault(op, KVT_FAULT_WRITE, -ENOMEM);
+        put(&round->ended, op);
+        return;
+    }
+    op->charge = kvt_fpk_charge(fpk, &op->file, op->size);
+    if (!find_room(round, op->charge, &credit)) {
+        bool keys = fpk->budget.used.objects >= fpk->budget.limit.objects;
+        set_fault(op, keys ? KVT_FAULT_KEYS : KVT_FAULT_FULL, 0);
+        if (was_new) {
+            kvt_fpk_forget(fpk, op->entry);
+        } else {
+            kvt_fpk_release(op->entry);
+        }
+        put(&round->ended, op);
+        return;
+    }
+    kvt_budget_claim(&fpk->budget, op->charge, credit);
+    op->needs_room = !is_zero(credit);
+    if (op->needs_room) {
+        kvt_charge_add(&round->eviction->credit, credit);
+    }
+    put(op->needs_room ? &round->waiting : &round->ready, op);
+}
+
+/* The victims went, or are back. */
+static void room_made(struct fpk_eviction *eviction)
+{
+    struct op_list ops = {eviction->arg, NULL};
+    int rc = eviction->rc;
+    kvt_fpk_eviction_free(eviction);
+    for (struct fpk_op *op = take(&ops); op != NULL; op = take(&ops)) {
+        if (rc == 0) {
+            publish(op);
+        } else if (rc == -ECANCELED) {
+            fail_claimed(op, KVT_FAULT_REFUSED, 0);
+        } else {
+            fail_claimed(op, KVT_FAULT_WRITE, rc);
+        }
+    }
+}
+
+/* The file's own trailer tells whether it holds these bytes already. */
+static void compare_done(struct kvt_fs_elem *elem)
+{
+    struct fpk_op *op = elem->arg;
+    struct fpk *fpk = op->batch->fpk;
+    struct kvt_key_entry *entry = op->entry;
+    struct kvt_trailer trailer;
+    bool valid = kvt_object_file_tail(&op->file, &trailer) == 0 &&
+                 trailer.value_size == op->size;
+
+    pthread_mutex_lock(&fpk->mutex);
+    bool same = valid && trailer.check == op->check;
+    if (elem->result == -ENOENT) {
+        kvt_budget_give_back(&fpk->budget, kvt_fpk_entry_charge(entry));
+        kvt_fpk_uncount(fpk, entry);
+        kvt_fpk_forget(fpk, entry);
+    } else {
+        /* a file that is not what it should be is one that differs */
+        entry->check = valid ? trailer.check : ~op->check;
+        entry->check_known = true;
+        if (same) {
+            kvt_evict_use(&fpk->order, &entry->order);
+        }
+        kvt_fpk_release(entry);
+    }
+    pthread_mutex_unlock(&fpk->mutex);
+    if (same) {
+        op->object->size = op->size;
+        kvt_fpk_op_end(op);
+    } else {
+        start_alone(op);
+    }
+}
+
+static void start_compare(struct fpk_op *op)
+{
+    kvt_object_file_fetch_tail(&op->file);
+    op->file.elem.done = compare_done;
+    kvt_fs_submit(op->batch->batch->queue, &op->file.elem, 1);
+}
+
+/* Lets everything of the round go. No lock is held. */
+static void release_round(struct round *round)
+{
+    struct kvt_fs_queue *queue = round->fb->batch->queue;
+    struct fpk_op *op;
+    while ((op = take(&round->turns)) != NULL) {
+        kvt_fs_submit(queue, &op->file.elem, 1);
+    }
+    while ((op = take(&round->compare)) != NULL) {
+        start_compare(op);
+    }
+    struct fpk_eviction *eviction = round->eviction;
+    if (eviction != NULL && round->waiting.first != NULL) {
+        eviction->done = room_made;
+        eviction->arg = round->waiting.first;
+        kvt_fpk_eviction_run(eviction);
+    } else {
+        kvt_fpk_eviction_free(eviction);
+    }
+    while ((op = take(&round->ready)) != NULL) {
+        publish(op);
+    }
+    while ((op = take(&round->ended)) != NULL) {
+        kvt_fpk_op_end(op);
+    }
+}
+
+static void start_round(struct fpk_batch *fb, struct op_list ops)
+{
+    struct round round = {.fb = fb};
+    struct fpk *fpk = fb->fpk;
+    struct fpk_op *op;
+    pthread_mutex_lock(&fpk->mutex);
+    while ((op = take(&ops)) != NULL) {
+        classify(&round, op);
+    }
+    while ((op = take(&round.claims)) != NULL) {
+        claim(&round, op);
+    }
+    pthread_mutex_unlock(&fpk->mutex);
+    release_round(&round);
+}
+
+/* The end of a batch ------------------------------------------------------ */
+
+static void undo_done(struct kvt_fs_elem *elem)
+{
+    struct fpk_op *op = elem->arg;
+    struct fpk *fpk = op->batch->fpk;
+    struct kvt_key_entry *entry = op->entry;
+    pthread_mutex_lock(&fpk->mutex);
+    if (elem->result == 0 || elem->result == -ENOENT) {
+        kvt_budget_give_back(&fpk->budget, kvt_fpk_entry_charge(entry));
+        kvt_fpk_uncount(fpk, entry);
+        kvt_fpk_forget(fpk, entry);
+    } else {
+        kvt_fpk_release(entry);
+    }
+    pthread_mutex_unlock(&fpk->mutex);
+    kvt_fpk_op_end(op);
+}
+
+/* Takes back what this batch published and nobody replaced since. */
+static void undo(struct fpk_op *op)
+{
+    struct fpk *fpk = op->batch->fpk;
+    set_fault(op, KVT_FAULT_REFUSED, 0);
+    pthread_mutex_lock(&fpk->mutex);
+    struct kvt_key_entry *entry =
+        kvt_key_index_find(&fpk->index, op->object->key, op->hash);
+    bool ours = entry != NULL && !entry->busy &&
+                entry->generation == op->generation;
+    if (ours) {
+        entry->busy = true;
+    }
+    pthread_mutex_unlock(&fpk->mutex);
+    if (!ours) {
+        return;
+    }
+    op->entry = entry;
+    op->batch->pending++;
+    struct kvt_fs_elem *elem = &op->file.elem;
+    *elem = (struct kvt_fs_elem){.op = KVT_FS_REMOVE,
+                                 .path = op->file.path,
+                                 .done = undo_done,
+                                 .arg = op};
+    kvt_fs_submit(op->batch->batch->queue, elem, 1);
+}
+
+/* Tells the complete handler what succeeded; its error, or no memory to tell
+ * it, undoes the batch. */
+static int tell_complete(struct fpk_batch *fb)
+{
+    const struct kvt_handlers *handlers = fb->fpk->base.args.handlers;
+    if (handlers->complete == NULL) {
+        return 0;
+    }
+    struct kvt_meta *metas = calloc(fb->batch->count, sizeof *metas);
+    if (metas == NULL) {
+        return -ENOMEM;
+    }
+    size_t count = 0;
+    for (size_t i = 0; i < fb->batch->count; i++) {
+        const struct kvt_object *object = &fb->batch->objects[i];
+        if (object->status == KVT_OK) {
+            metas[count++] =
+                kvt_fpk_meta(fb->fpk, object->key, object->size);
+        }
+    }
+    int rc = count > 0 ? handlers->complete(metas, count,
+                                            handlers->complete_arg)
+                       : 0;
+    free(metas);
+    return rc;
+}
+
+static void offload_ended(struct fpk_batch *fb)
+{
+    if (tell_complete(fb) == 0) {
+        kvt_fpk_batch_end(fb);
+        return;
+    }
+    fb->ended = kvt_fpk_batch_end;
+    fb->pending = 1;
+    for (size_t i = 0; i < fb->batch->count; i++) {
+        struct fpk_op *op = &fb->ops[i];
+        if (op->batch != NULL && op->published) {
+            undo(op);
+        }
+    }
+    if (--fb->pending == 0) {
+        kvt_fpk_batch_end(fb);
+    }
+}
+
+/* Only an object that may be stored already needs its check value before the
+ * round; the others get theirs while the ones before them are written. */
+static void check_known_objects(struct fpk_batch *fb)
+{
+    struct fpk *fpk = fb->fpk;
+    pthread_mutex_lock(&fpk->mutex);
+    for (size_t i = 0; i < fb->batch->count; i++) {
+        struct fpk_op *op = &fb->ops[i];
+        if (op->batch != NULL) {
+            const struct kvt_key_entry *entry =
+                kvt_key_index_find(&fpk->index, op->object->key, op->hash);
+            op->check_known = entry != NULL && entry->size == op->size;
+        }
+    }
+    pthread_mutex_unlock(&fpk->mutex);
+    for (size_t i = 0; i < fb->batch->count; i++) {
+        struct fpk_op *op = &fb->ops[i];
+        if (op->batch != NULL && op->check_known) {
+            op->check = kvt_object_file_check(&op->file, &fpk->layout,
+                                              op->object, op->size);
+        }
+    }
+}
+
+void kvt_fpk_start_offload(struct fpk_batch *fb)
+{
+    fb->ended = offload_ended;
+    check_known_objects(fb);
+    struct op_list ops = {NULL, NULL};
+    for (size_t i = 0; i < fb->batch->count; i++) {
+        if (fb->ops[i].batch != NULL) {
+            put(&ops, &fb->ops[i]);
+        }
+    }
+    start_round(fb, ops);
+}

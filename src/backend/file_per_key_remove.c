@@ -1,0 +1,297 @@
+/* Removing: on request, all of it, and what turned out to be lost or not
+ * what was written. */
+#include "backend/file_per_key.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    REMOVE_ALL_BATCH = 256,
+    EVIDENCE_MAX = 64 << 20, /* bytes kept aside for people to look at */
+};
+
+/* On request -------------------------------------------------------------- */
+
+static void start_remove(struct fpk_op *op);
+
+static void turn_came(struct kvt_fs_elem *elem)
+{
+    start_remove(elem->arg);
+}
+
+/* The file is gone: so is the entry, with what it took. Mutex held. */
+static void drop_present(struct fpk *fpk, struct kvt_key_entry *entry)
+{
+    kvt_budget_give_back(&fpk->budget, kvt_fpk_entry_charge(entry));
+    kvt_fpk_uncount(fpk, entry);
+    kvt_fpk_forget(fpk, entry);
+}
+
+static void synced(struct kvt_fs_elem *elem)
+{
+    struct fpk_op *op = elem->arg;
+    if (elem->result < 0) {
+        kvt_fpk_op_fail(op, KVT_FAULT_WRITE, (int)elem->result);
+    } else {
+        kvt_fpk_op_end(op);
+    }
+}
+
+/* At durability `batch` a removal is done when its directory is on disk. */
+static void sync_directory(struct fpk_op *op)
+{
+    struct kvt_fs_elem *elem = &op->file.elem;
+    snprintf(op->temp_path, sizeof op->temp_path, "%0*x",
+             (int)op->batch->fpk->layout.directory_digits,
+             (unsigned)op->file.directory);
+    *elem = (struct kvt_fs_elem){
+        .op = KVT_FS_SYNC, .path = op->temp_path, .done = synced, .arg = op};
+    kvt_fs_submit(op->batch->batch->queue, elem, 1);
+}
+
+static void removed(struct kvt_fs_elem *elem)
+{
+    struct fpk_op *op = elem->arg;
+    struct fpk *fpk = op->batch->fpk;
+    bool gone = elem->result == 0 || elem->result == -ENOENT;
+    pthread_mutex_lock(&fpk->mutex);
+    if (gone) {
+        drop_present(fpk, op->entry);
+    } else {
+        kvt_fpk_release(op->entry);
+    }
+    pthread_mutex_unlock(&fpk->mutex);
+    if (elem->result == -ENOENT) {
+        kvt_fpk_op_fail(op, KVT_FAULT_ABSENT, -ENOENT);
+    } else if (!gone) {
+        kvt_fpk_op_fail(op, KVT_FAULT_WRITE, (int)elem->result);
+    } else if ((fpk->publish_flags & KVT_FS_DURABLE) != 0) {
+        sync_directory(op);
+    } else {
+        kvt_fpk_op_end(op);
+    }
+}
+
+static void start_remove(struct fpk_op *op)
+{
+    struct fpk *fpk = op->batch->fpk;
+    struct kvt_fs_elem *elem = &op->file.elem;
+    pthread_mutex_lock(&fpk->mutex);
+    struct kvt_key_entry *entry =
+        kvt_key_index_find(&fpk->index, op->object->key, op->hash);
+    bool wait = entry != NULL && entry->busy;
+    if (wait) {
+        elem->done = turn_came;
+        kvt_fpk_wait(entry, elem, op->batch->batch->queue);
+    } else if (entry != NULL) {
+        entry->busy = true;
+        op->entry = entry;
+        *elem = (struct kvt_fs_elem){.op = KVT_FS_REMOVE,
+                                     .path = op->file.path,
+                                     .done = removed,
+                                     .arg = op};
+    }
+    pthread_mutex_unlock(&fpk->mutex);
+    if (entry == NULL) {
+        kvt_fpk_op_fail(op, KVT_FAULT_ABSENT, 0);
+    } else {
+        kvt_fs_submit(op->batch->batch->queue, elem, 1);
+    }
+}
+
+void kvt_fpk_start_remove(struct fpk_batch *fb)
+{
+    for (size_t i = 0; i < fb->batch->count; i++) {
+        if (fb->ops[i].batch != NULL) {
+            start_remove(&fb->ops[i]);
+        }
+    }
+}
+
+/* All of it --------------------------------------------------------------- */
+
+struct removal {
+    struct kvt_fs_elem elem;
+    struct removal_round *round;
+    struct kvt_key_entry *entry;
+    char path[KVT_OBJECT_PATH_MAX];
+};
+
+struct removal_round {
+    struct fpk *fpk;
+    size_t left;
+    int rc;
+    struct removal removals[REMOVE_ALL_BATCH];
+};
+
+static void one_removed(struct kvt_fs_elem *elem)
+{
+    struct removal *removal = elem->arg;
+    struct removal_round *round = removal->round;
+    struct fpk *fpk = round->fpk;
+    pthread_mutex_lock(&fpk->mutex);
+    if (elem->result == 0 || elem->result == -ENOENT) {
+        drop_present(fpk, removal->entry);
+    } else {
+        round->rc = (int)elem->result;
+        kvt_fpk_release(removal->entry);
+    }
+    pthread_mutex_unlock(&fpk->mutex);
+    round->left--;
+}
+
+/* Takes objects that nobody works on; returns how many. */
+static size_t take_some(struct removal_round *round)
+{
+    struct fpk *fpk = round->fpk;
+    size_t count = 0;
+    pthread_mutex_lock(&fpk->mutex);
+    const struct kvt_evict_node *at = NULL;
+    while (count < REMOVE_ALL_BATCH &&
+           (at = kvt_evict_next(&fpk->order, at)) != NULL) {
+        struct kvt_key_entry *entry = (struct kvt_key_entry *)(uintptr_t)at;
+        if (!entry->busy && entry->present) {
+            entry->busy = true;
+            round->removals[count++].entry = entry;
+        }
+    }
+    pthread_mutex_unlock(&fpk->mutex);
+    return count;
+}
+
+static void start_removal(struct removal_round *round, size_t i,
+                          struct kvt_fs_queue *queue)
+{
+    struct removal *removal = &round->removals[i];
+    struct kvt_object_file file;
+    kvt_object_file_init(&file, &round->fpk->layout,
+                         kvt_key_entry_key(removal->entry));
+    memcpy(removal->path, file.path, sizeof removal->path);
+    removal->round = round;
+    removal->elem = (struct kvt_fs_elem){.op = KVT_FS_REMOVE,
+                                         .path = removal->path,
+                                         .done = one_removed,
+                                         .arg = removal};
+    kvt_fs_submit(queue, &removal->elem, 1);
+}
+
+static int remove_rounds(struct fpk *fpk, struct kvt_fs_queue *queue)
+{
+    struct removal_round *round = malloc(sizeof *round);
+    if (round == NULL) {
+        return -ENOMEM;
+    }
+    round->fpk = fpk;
+    round->rc = 0;
+    while (round->rc == 0) {
+        round->left = take_some(round);
+        if (round->left == 0) {
+            break;
+        }
+        for (size_t i = 0, count = round->left; i < count; i++) {
+            start_removal(round, i, queue);
+        }
+        kvt_fpk_finish(queue, &round->left);
+    }
+    int rc = round->rc;
+    free(round);
+    return rc;
+}
+
+int kvt_fpk_remove_all(struct kvt_backend *backend, struct kvt_error *err)
+{
+    struct fpk *fpk = (struct fpk *)backend;
+    struct kvt_fs_queue *queue;
+    int rc = kvt_fpk_queue_open(fpk, &queue);
+    if (rc == 0) {
+        rc = remove_rounds(fpk, queue);
+        kvt_fs_queue_close(queue);
+    }
+    if (rc != 0) {
+        return kvt_error_set(err, kvt_status_of(KVT_FAULT_WRITE, -rc, false),
+                             -rc, backend->args.path,
+                             "check the file system under the store, and try "
+                             "again: what is left is still whole",
+                             "removing all objects: %s", strerror(-rc));
+    }
+    return KVT_OK;
+}
+
+/* Lost, or not what was written ------------------------------------------- */
+
+/* Takes the object of a load out of everyone's sight, if it is still the one
+ * that was read and nobody works on it. Mutex held. */
+static bool take_read_object(struct fpk *fpk, struct fpk_op *op)
+{
+    struct kvt_key_entry *entry = op->entry;
+    if (entry == NULL || entry->removed || entry->busy || !entry->present ||
+        entry->generation != op->generation) {
+        return false;
+    }
+    entry->busy = true;
+    kvt_fpk_uncount(fpk, entry);
+    return true;
+}
+
+void kvt_fpk_lost(struct fpk_op *op)
+{
+    struct fpk *fpk = op->batch->fpk;
+    pthread_mutex_lock(&fpk->mutex);
+    if (take_read_object(fpk, op)) {
+        kvt_budget_give_back(&fpk->budget, kvt_fpk_entry_charge(op->entry));
+        kvt_fpk_forget(fpk, op->entry);
+    }
+    pthread_mutex_unlock(&fpk->mutex);
+}
+
+/* Moves the file aside, or removes it when enough evidence is kept. */
+static bool keep_aside(struct fpk *fpk, const struct fpk_op *op, bool keep)
+{
+    if (keep) {
+        char to[96];
+        uint64_t number =
+            __atomic_fetch_add(&fpk->temp_count, 1, __ATOMIC_RELAXED);
+        snprintf(to, sizeof to, ".kvtier/quarantine/%016llx%016llx.%016llx-%llx",
+                 (unsigned long long)op->file.key_hash.high,
+                 (unsigned long long)op->file.key_hash.low,
+                 (unsigned long long)fpk->instance,
+                 (unsigned long long)number);
+        if (kvt_fs_rename(fpk->fs, op->file.path, to, false) == 0) {
+            return true;
+        }
+    }
+    struct kvt_fs_elem remove = {.op = KVT_FS_REMOVE, .path = op->file.path};
+    kvt_fs_run(fpk->fs, &remove);
+    return false;
+}
+
+void kvt_fpk_quarantine(struct fpk_op *op)
+{
+    struct fpk *fpk = op->batch->fpk;
+    pthread_mutex_lock(&fpk->mutex);
+    fpk->checksum_misses++;
+    bool taken = !fpk->base.args.read_only && take_read_object(fpk, op);
+    uint64_t bytes = taken ? op->entry->allocated : 0;
+    bool keep = fpk->quarantine_bytes + bytes <= EVIDENCE_MAX;
+    pthread_mutex_unlock(&fpk->mutex);
+    kvt_backend_log(&fpk->base, KVT_LOG_WARN,
+                    "%s: the file is not what was published under its key",
+                    op->file.path);
+    if (!taken) {
+        return;
+    }
+    bool kept = keep_aside(fpk, op, keep);
+    pthread_mutex_lock(&fpk->mutex);
+    struct kvt_charge charge = kvt_fpk_entry_charge(op->entry);
+    if (kept) {
+        /* the evidence still takes its room, as no object */
+        charge.allocated = 0;
+        fpk->quarantine_bytes += bytes;
+        fpk->quarantined_objects++;
+    }
+    kvt_budget_give_back(&fpk->budget, charge);
+    kvt_fpk_forget(fpk, op->entry);
+    pthread_mutex_unlock(&fpk->mutex);
+}

@@ -1,0 +1,70 @@
+#include "evict/budget.h"
+
+#include <assert.h>
+
+void kvt_charge_add(struct kvt_charge *sum, struct kvt_charge part)
+{
+    sum->allocated += part.allocated;
+    sum->values += part.values;
+    sum->objects += part.objects;
+}
+
+void kvt_charge_sub(struct kvt_charge *sum, struct kvt_charge part)
+{
+    assert(kvt_charge_covers(*sum, part));
+    sum->allocated -= part.allocated;
+    sum->values -= part.values;
+    sum->objects -= part.objects;
+}
+
+bool kvt_charge_covers(struct kvt_charge have, struct kvt_charge want)
+{
+    return have.allocated >= want.allocated && have.values >= want.values &&
+           have.objects >= want.objects;
+}
+
+static uint64_t shortage(uint64_t used, uint64_t need, uint64_t limit)
+{
+    uint64_t total = used + need;
+    return total > limit ? total - limit : 0;
+}
+
+struct kvt_charge kvt_budget_shortage(const struct kvt_budget *budget,
+                                      struct kvt_charge need)
+{
+    const struct kvt_charge *used = &budget->used;
+    const struct kvt_charge *limit = &budget->limit;
+    return (struct kvt_charge){
+        .allocated = shortage(used->allocated, need.allocated,
+                              limit->allocated),
+        .values = shortage(used->values, need.values, limit->values),
+        .objects = shortage(used->objects, need.objects, limit->objects),
+    };
+}
+
+bool kvt_budget_possible(const struct kvt_budget *budget,
+                         struct kvt_charge need)
+{
+    return kvt_charge_covers(budget->limit, need);
+}
+
+static uint64_t larger(uint64_t a, uint64_t b)
+{
+    return a > b ? a : b;
+}
+
+void kvt_budget_claim(struct kvt_budget *budget, struct kvt_charge need,
+                      struct kvt_charge credit)
+{
+    struct kvt_charge *peak = &budget->peak;
+    kvt_charge_add(&budget->used, need);
+    kvt_charge_sub(&budget->used, credit);
+    peak->allocated = larger(peak->allocated, budget->used.allocated);
+    peak->values = larger(peak->values, budget->used.values);
+    peak->objects = larger(peak->objects, budget->used.objects);
+}
+
+void kvt_budget_give_back(struct kvt_budget *budget, struct kvt_charge part)
+{
+    kvt_charge_sub(&budget->used, part);
+}

@@ -1,0 +1,129 @@
+/* One wrapper per control call: what holds for every adapter is checked and
+ * emulated here, once. */
+#include "fs/fs_core.h"
+
+#include <errno.h>
+#include <string.h>
+
+const struct kvt_fs_facts *kvt_fs_facts(const struct kvt_fs *fs)
+{
+    return &fs->facts;
+}
+
+const char *kvt_fs_name(const struct kvt_fs *fs)
+{
+    return fs->ops->name;
+}
+
+uint64_t kvt_fs_elem_bytes(const struct kvt_fs_elem *elem)
+{
+    uint64_t bytes = 0;
+    for (uint32_t i = 0; i < elem->slice_count; i++) {
+        bytes += elem->slices[i].size;
+    }
+    return bytes;
+}
+
+/* Paths stay below the root: no leading slash, no "..". */
+static bool path_is_inside(const char *path)
+{
+    if (path[0] == '/' || path[0] == '\0') {
+        return false;
+    }
+    for (const char *at = path; at != NULL; at = strchr(at, '/')) {
+        at += *at == '/';
+        if (strncmp(at, "..", 2) == 0 && (at[2] == '/' || at[2] == '\0')) {
+            return false;
+        }
+    }
+    return true;
+}
+
+int kvt_fs_probe(struct kvt_fs *fs)
+{
+    if (fs->ops->probe != NULL) {
+        return fs->ops->probe(fs);
+    }
+    struct kvt_fs_usage usage;
+    return fs->ops->usage(fs, &usage);
+}
+
+int kvt_fs_mkdirs(struct kvt_fs *fs, const char *path)
+{
+    return path_is_inside(path) ? fs->ops->mkdirs(fs, path) : -EINVAL;
+}
+
+int kvt_fs_list(struct kvt_fs *fs, const char *path, bool sizes,
+                kvt_fs_list_fn each, void *arg)
+{
+    return path_is_inside(path) ? fs->ops->list(fs, path, sizes, each, arg)
+                                : -EINVAL;
+}
+
+int kvt_fs_rename(struct kvt_fs *fs, const char *from, const char *to,
+                  bool replace)
+{
+    bool inside = path_is_inside(from) && path_is_inside(to);
+    return inside ? fs->ops->rename(fs, from, to, replace) : -EINVAL;
+}
+
+int kvt_fs_rmdir(struct kvt_fs *fs, const char *path)
+{
+    return path_is_inside(path) ? fs->ops->rmdir(fs, path) : -EINVAL;
+}
+
+int kvt_fs_usage(struct kvt_fs *fs, struct kvt_fs_usage *usage)
+{
+    return fs->ops->usage(fs, usage);
+}
+
+int kvt_fs_lock(struct kvt_fs *fs, const char *path, const char *holder,
+                char *owner, size_t owner_size, struct kvt_fs_lock **lock)
+{
+    if (!path_is_inside(path)) {
+        return -EINVAL;
+    }
+    owner[0] = '\0';
+    return fs->ops->lock(fs, path, holder, owner, owner_size, lock);
+}
+
+void kvt_fs_unlock(struct kvt_fs_lock *lock)
+{
+    if (lock != NULL) {
+        lock->fs->ops->unlock(lock);
+    }
+}
+
+void kvt_fs_counters(const struct kvt_fs *fs, struct kvt_fs_counters *counters)
+{
+    struct kvt_fs_core *core = fs->core;
+    counters->submissions =
+        __atomic_load_n(&core->submissions, __ATOMIC_RELAXED);
+    counters->transfers = __atomic_load_n(&core->transfers, __ATOMIC_RELAXED);
+    counters->bytes_copied =
+        __atomic_load_n(&core->bytes_copied, __ATOMIC_RELAXED);
+    counters->in_flight_max =
+        __atomic_load_n(&core->in_flight_max, __ATOMIC_RELAXED);
+}
+
+int64_t kvt_fs_run(struct kvt_fs *fs, struct kvt_fs_elem *elem)
+{
+    if (fs->ops->queue == NULL) {
+        elem->result = kvt_fs_perform(fs, elem);
+        return elem->result;
+    }
+    struct kvt_fs_queue *queue;
+    struct kvt_fs_queue_options options = {sizeof options, 1, true};
+    int rc = kvt_fs_queue_open(fs, &options, &queue);
+    if (rc != 0) {
+        return rc;
+    }
+    elem->flags &= ~(uint32_t)KVT_FS_THEN;
+    elem->done = NULL;
+    kvt_fs_submit(queue, elem, 1);
+    while (kvt_fs_in_flight(queue) > 0) {
+        kvt_fs_poll(queue, 1, 0);
+    }
+    kvt_fs_queue_close(queue);
+    return elem->result;
+}

@@ -1,0 +1,378 @@
+/* Queues for adapters that only have blocking calls: a bounded pool of
+ * threads, one a mount, that carries out elements of all its queues in turn.
+ * A polling thread carries out elements of its own queue too (`poll_works`),
+ * so that a batch of one costs no change of threads.
+ *
+ * Locks: pool->mutex (what is not started) and queue->mutex (what is done)
+ * are never held together, nor across an element. */
+#include "fs/fs_core.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <time.h>
+
+struct pool_queue {
+    struct kvt_fs_queue base;
+    struct kvt_fs_pool *pool;
+    bool poll_works;
+    /* under pool->mutex */
+    struct kvt_fs_elem *unstarted;
+    struct kvt_fs_elem **unstarted_end;
+    struct pool_queue *next; /* in the pool's line of queues with work */
+    bool in_line;
+    /* under mutex */
+    pthread_mutex_t mutex;
+    pthread_cond_t some_done;
+    struct kvt_fs_elem *done;
+    struct kvt_fs_elem **done_end;
+    size_t done_count;
+    size_t done_wanted; /* a poller sleeps until so many are done; or 0 */
+    bool woken;
+};
+
+struct kvt_fs_pool {
+    struct kvt_fs *fs;
+    uint32_t threads_max;
+    pthread_mutex_t mutex;
+    pthread_cond_t work;
+    struct pool_queue *line; /* queues with unstarted elements */
+    struct pool_queue **line_end;
+    uint32_t threads_started;
+    uint32_t idle;
+    bool stop;
+    pthread_t threads[];
+};
+
+/* Takes one chain of the queue; pool->mutex is held. */
+static struct kvt_fs_elem *take_chain(struct pool_queue *queue)
+{
+    struct kvt_fs_elem *first = queue->unstarted;
+    struct kvt_fs_elem *last = first;
+    while ((last->flags & KVT_FS_THEN) != 0) {
+        last = last->next;
+    }
+    queue->unstarted = last->next;
+    if (queue->unstarted == NULL) {
+        queue->unstarted_end = &queue->unstarted;
+    }
+    last->next = NULL;
+    return first;
+}
+
+/* Takes one chain of the queue whose turn it is, or returns null;
+ * pool->mutex is held. */
+static struct kvt_fs_elem *take_turn(struct kvt_fs_pool *pool)
+{
+    struct pool_queue *queue = pool->line;
+    while (queue != NULL) {
+        pool->line = queue->next;
+        if (pool->line == NULL) {
+            pool->line_end = &pool->line;
+        }
+        queue->next = NULL;
+        queue->in_line = false;
+        if (queue->unstarted != NULL) {
+            break;
+        }
+        queue = pool->line; /* its poller took the rest */
+    }
+    if (queue == NULL) {
+        return NULL;
+    }
+    struct kvt_fs_elem *chain = take_chain(queue);
+    if (queue->unstarted != NULL) {
+        *pool->line_end = queue;
+        pool->line_end = &queue->next;
+        queue->in_line = true;
+    }
+    return chain;
+}
+
+/* Carries out a chain and links the results behind each other. */
+static void carry_out(struct kvt_fs *fs, struct kvt_fs_elem *chain,
+                      struct kvt_fs_elem **last, size_t *count)
+{
+    bool broken = false;
+    *count = 0;
+    for (struct kvt_fs_elem *elem = chain; elem != NULL; elem = elem->next) {
+        elem->result = broken ? -ECANCELED : kvt_fs_perform(fs, elem);
+        broken = elem->result < 0;
+        *last = elem;
+        ++*count;
+    }
+}
+
+static void hand_in(struct pool_queue *queue, struct kvt_fs_elem *chain,
+                    struct kvt_fs_elem *last, size_t count)
+{
+    pthread_mutex_lock(&queue->mutex);
+    *queue->done_end = chain;
+    queue->done_end = &last->next;
+    queue->done_count += count;
+    if (queue->done_wanted != 0 && queue->done_count >= queue->done_wanted) {
+        queue->done_wanted = 0;
+        pthread_cond_signal(&queue->some_done);
+    }
+    pthread_mutex_unlock(&queue->mutex);
+}
+
+static void *worker(void *arg)
+{
+    struct kvt_fs_pool *pool = arg;
+    pthread_mutex_lock(&pool->mutex);
+    for (;;) {
+        struct kvt_fs_elem *chain = take_turn(pool);
+        if (chain != NULL) {
+            pthread_mutex_unlock(&pool->mutex);
+            struct pool_queue *queue = (struct pool_queue *)chain->queue;
+            struct kvt_fs_elem *last;
+            size_t count;
+            carry_out(pool->fs, chain, &last, &count);
+            hand_in(queue, chain, last, count);
+            pthread_mutex_lock(&pool->mutex);
+            continue;
+        }
+        if (pool->stop) {
+            break;
+        }
+        pool->idle++;
+        pthread_cond_wait(&pool->work, &pool->mutex);
+        pool->idle--;
+    }
+    pthread_mutex_unlock(&pool->mutex);
+    return NULL;
+}
+
+/* Wakes or starts threads for `chains` new pieces of work; pool->mutex is
+ * held. A thread that cannot be started is no error while one runs: the work
+ * waits for it. */
+static int call_workers(struct kvt_fs_pool *pool, size_t chains)
+{
+    for (size_t i = 0; i < chains && i < pool->idle; i++) {
+        pthread_cond_signal(&pool->work);
+    }
+    for (size_t i = pool->idle;
+         i < chains && pool->threads_started < pool->threads_max; i++) {
+        pthread_t *thread = &pool->threads[pool->threads_started];
+        int rc = pthread_create(thread, NULL, worker, pool);
+        if (rc != 0) {
+            return pool->threads_started > 0 ? 0 : -rc;
+        }
+        pool->threads_started++;
+    }
+    return 0;
+}
+
+static void pool_queue_submit(struct kvt_fs_queue *base,
+                              struct kvt_fs_elem *first)
+{
+    struct pool_queue *queue = (struct pool_queue *)base;
+    struct kvt_fs_pool *pool = queue->pool;
+    struct kvt_fs_elem *last = first;
+    size_t chains = 1;
+    while (last->next != NULL) {
+        chains += (last->flags & KVT_FS_THEN) == 0;
+        last = last->next;
+    }
+
+    pthread_mutex_lock(&pool->mutex);
+    *queue->unstarted_end = first;
+    queue->unstarted_end = &last->next;
+    if (!queue->in_line) {
+        *pool->line_end = queue;
+        pool->line_end = &queue->next;
+        queue->in_line = true;
+    }
+    /* the poller takes one chain itself, and so needs no thread at all */
+    size_t helpers = queue->poll_works ? chains - 1 : chains;
+    if (call_workers(pool, helpers) != 0) {
+        queue->poll_works = true; /* no thread to be had: the poller works */
+    }
+    pthread_mutex_unlock(&pool->mutex);
+}
+
+/* The polling thread carries out one of its own chains. */
+static bool poller_works(struct pool_queue *queue)
+{
+    struct kvt_fs_pool *pool = queue->pool;
+    pthread_mutex_lock(&pool->mutex);
+    struct kvt_fs_elem *chain =
+        queue->unstarted != NULL ? take_chain(queue) : NULL;
+    pthread_mutex_unlock(&pool->mutex);
+    if (chain == NULL) {
+        return false;
+    }
+    struct kvt_fs_elem *last;
+    size_t count;
+    carry_out(pool->fs, chain, &last, &count);
+    for (struct kvt_fs_elem *elem = chain; elem != NULL;) {
+        struct kvt_fs_elem *next = elem->next;
+        kvt_fs_complete(elem, elem->result);
+        elem = next;
+    }
+    return true;
+}
+
+/* Waits until `min` are done, the deadline, or a wake; queue->mutex held. */
+static void wait_for_done(struct pool_queue *queue, size_t min,
+                          int64_t deadline_ns)
+{
+    struct timespec until = {.tv_sec = deadline_ns / 1000000000,
+                             .tv_nsec = deadline_ns % 1000000000};
+    while (queue->done_count < min && !queue->woken) {
+        int rc = 0;
+        queue->done_wanted = min;
+        if (deadline_ns == 0) {
+            pthread_cond_wait(&queue->some_done, &queue->mutex);
+        } else {
+            rc = pthread_cond_timedwait(&queue->some_done, &queue->mutex,
+                                        &until);
+        }
+        if (rc == ETIMEDOUT) {
+            break;
+        }
+    }
+    queue->done_wanted = 0;
+    queue->woken = false;
+}
+
+static void pool_queue_poll(struct kvt_fs_queue *base, size_t min,
+                            int64_t deadline_ns)
+{
+    struct pool_queue *queue = (struct pool_queue *)base;
+    if (min > 0 && queue->poll_works && deadline_ns == 0 &&
+        poller_works(queue)) {
+        min = 0; /* take what is done by now, and let the caller look */
+    }
+    if (min > base->in_adapter && base->in_adapter > 0) {
+        min = base->in_adapter;
+    }
+    pthread_mutex_lock(&queue->mutex);
+    if (min > 0) {
+        wait_for_done(queue, min, deadline_ns);
+    }
+    struct kvt_fs_elem *elem = queue->done;
+    queue->done = NULL;
+    queue->done_end = &queue->done;
+    queue->done_count = 0;
+    pthread_mutex_unlock(&queue->mutex);
+    while (elem != NULL) {
+        struct kvt_fs_elem *next = elem->next;
+        kvt_fs_complete(elem, elem->result);
+        elem = next;
+    }
+}
+
+static void pool_queue_wake(struct kvt_fs_queue *base)
+{
+    struct pool_queue *queue = (struct pool_queue *)base;
+    pthread_mutex_lock(&queue->mutex);
+    queue->woken = true;
+    pthread_cond_signal(&queue->some_done);
+    pthread_mutex_unlock(&queue->mutex);
+}
+
+static int init_monotonic_cond(pthread_cond_t *cond)
+{
+    pthread_condattr_t attr;
+    int rc = pthread_condattr_init(&attr);
+    if (rc == 0) {
+        pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+        rc = pthread_cond_init(cond, &attr);
+        pthread_condattr_destroy(&attr);
+    }
+    return -rc;
+}
+
+static int pool_queue_open(struct kvt_fs *fs, uint32_t depth, bool poll_works,
+                           struct kvt_fs_queue **out)
+{
+    (void)depth; /* bounded by the threads */
+    struct pool_queue *queue = calloc(1, sizeof *queue);
+    if (queue == NULL) {
+        return -ENOMEM;
+    }
+    int rc = init_monotonic_cond(&queue->some_done);
+    if (rc != 0) {
+        free(queue);
+        return rc;
+    }
+    pthread_mutex_init(&queue->mutex, NULL);
+    queue->pool = fs->core->pool;
+    queue->poll_works = poll_works;
+    queue->unstarted_end = &queue->unstarted;
+    queue->done_end = &queue->done;
+    *out = &queue->base;
+    return 0;
+}
+
+/* Leaves the pool's line, where an emptied queue may still stand. */
+static void leave_line(struct pool_queue *queue)
+{
+    struct kvt_fs_pool *pool = queue->pool;
+    pthread_mutex_lock(&pool->mutex);
+    if (queue->in_line) {
+        struct pool_queue **at = &pool->line;
+        while (*at != queue) {
+            at = &(*at)->next;
+        }
+        *at = queue->next;
+        if (pool->line_end == &queue->next) {
+            pool->line_end = at;
+        }
+    }
+    pthread_mutex_unlock(&pool->mutex);
+}
+
+static void pool_queue_close(struct kvt_fs_queue *base)
+{
+    struct pool_queue *queue = (struct pool_queue *)base;
+    leave_line(queue);
+    /* a worker may still be inside hand_in or pool_queue_wake's unlock */
+    pthread_mutex_lock(&queue->mutex);
+    pthread_mutex_unlock(&queue->mutex);
+    pthread_cond_destroy(&queue->some_done);
+    pthread_mutex_destroy(&queue->mutex);
+    free(queue);
+}
+
+const struct kvt_fs_queue_ops kvt_fs_pool_queue = {
+    .open = pool_queue_open,
+    .submit = pool_queue_submit,
+    .poll = pool_queue_poll,
+    .wake = pool_queue_wake,
+    .close = pool_queue_close,
+};
+
+struct kvt_fs_pool *kvt_fs_pool_open(struct kvt_fs *fs, uint32_t threads)
+{
+    struct kvt_fs_pool *pool =
+        calloc(1, sizeof *pool + threads * sizeof pool->threads[0]);
+    if (pool == NULL) {
+        return NULL;
+    }
+    pool->fs = fs;
+    pool->threads_max = threads;
+    pool->line_end = &pool->line;
+    pthread_mutex_init(&pool->mutex, NULL);
+    pthread_cond_init(&pool->work, NULL);
+    return pool;
+}
+
+void kvt_fs_pool_close(struct kvt_fs_pool *pool)
+{
+    if (pool == NULL) {
+        return;
+    }
+    pthread_mutex_lock(&pool->mutex);
+    pool->stop = true;
+    pthread_cond_broadcast(&pool->work);
+    pthread_mutex_unlock(&pool->mutex);
+    for (uint32_t i = 0; i < pool->threads_started; i++) {
+        pthread_join(pool->threads[i], NULL);
+    }
+    pthread_cond_destroy(&pool->work);
+    pthread_mutex_destroy(&pool->mutex);
+    free(pool);
+}

@@ -1,0 +1,18 @@
+/* The mount of the posix adapter, for the parts of it in files of their
+ * own. */
+#ifndef KVT_FS_POSIX_H
+#define KVT_FS_POSIX_H
+
+#include <kvtier/fs.h>
+
+struct posix_fs {
+    struct kvt_fs base;
+    int root; /* descriptor of the root directory */
+};
+
+/* Locks through flock(2): src/fs/posix_lock.c. */
+int kvt_posix_lock(struct kvt_fs *fs, const char *path, const char *holder,
+                   char *owner, size_t owner_size, struct kvt_fs_lock **lock);
+void kvt_posix_unlock(struct kvt_fs_lock *lock);
+
+#endif

@@ -1,0 +1,157 @@
+/* Fetch and publish for adapters that have only open, read, write and close:
+ * emulated here, once. */
+#include "fs/fs_core.h"
+
+#include <errno.h>
+#include <string.h>
+
+/* The part of an element that the steps of a whole-file operation share. */
+static int64_t step(struct kvt_fs *fs, enum kvt_fs_op op,
+                    struct kvt_fs_file *file)
+{
+    struct kvt_fs_elem elem = {.op = op, .file = file};
+    return fs->ops->execute(fs, &elem);
+}
+
+static int64_t fetch(struct kvt_fs *fs, struct kvt_fs_elem *elem)
+{
+    uint32_t sized = elem->flags & (KVT_FS_WANT_SIZE | KVT_FS_FROM_END);
+    struct kvt_fs_elem open = {.op = KVT_FS_OPEN,
+                               .path = elem->path,
+                               .flags = sized != 0 ? KVT_FS_WANT_SIZE : 0};
+    int64_t rc = fs->ops->execute(fs, &open);
+    if (rc < 0) {
+        return rc;
+    }
+    struct kvt_fs_elem read = {.op = KVT_FS_READ,
+                               .file = open.file,
+                               .offset = elem->offset,
+                               .slices = elem->slices,
+                               .slice_count = elem->slice_count};
+    if ((elem->flags & KVT_FS_FROM_END) != 0) {
+        read.offset = open.file_size > elem->offset
+                          ? open.file_size - elem->offset
+                          : 0;
+    }
+    rc = fs->ops->execute(fs, &read);
+    if (sized != 0) {
+        elem->file_size = open.file_size;
+    }
+    step(fs, KVT_FS_CLOSE, open.file); /* nothing was written: no error */
+    return rc;
+}
+
+/* Makes the directory that `path` lies in. */
+static int make_parent(struct kvt_fs *fs, const char *path)
+{
+    char parent[KVT_KEY_SIZE_MAX];
+    const char *slash = strrchr(path, '/');
+    size_t size = slash != NULL ? (size_t)(slash - path) : 0;
+    if (size == 0 || size >= sizeof parent) {
+        return -ENOENT;
+    }
+    memcpy(parent, path, size);
+    parent[size] = '\0';
+    return fs->ops->mkdirs(fs, parent);
+}
+
+static int64_t sync_parent(struct kvt_fs *fs, const char *path)
+{
+    char parent[KVT_KEY_SIZE_MAX] = ".";
+    const char *slash = strrchr(path, '/');
+    if (slash != NULL && (size_t)(slash - path) < sizeof parent) {
+        memcpy(parent, path, (size_t)(slash - path));
+        parent[slash - path] = '\0';
+    }
+    struct kvt_fs_elem sync = {.op = KVT_FS_SYNC, .path = parent};
+    int64_t rc = fs->ops->execute(fs, &sync);
+    /* the directory may be new itself */
+    return rc < 0 || slash == NULL ? rc : sync_parent(fs, parent);
+}
+
+static int64_t remove_path(struct kvt_fs *fs, const char *path)
+{
+    struct kvt_fs_elem elem = {.op = KVT_FS_REMOVE, .path = path};
+    return fs->ops->execute(fs, &elem);
+}
+
+static int64_t open_temp(struct kvt_fs *fs, const char *path,
+                         struct kvt_fs_file **file)
+{
+    struct kvt_fs_elem open = {
+        .op = KVT_FS_OPEN,
+        .path = path,
+        .flags = KVT_FS_FOR_WRITE | KVT_FS_CREATE | KVT_FS_EXCLUSIVE,
+    };
+    int64_t rc = fs->ops->execute(fs, &open);
+    if (rc == -ENOENT && make_parent(fs, path) == 0) {
+        rc = fs->ops->execute(fs, &open);
+    }
+    *file = open.file;
+    return rc;
+}
+
+static int64_t write_temp(struct kvt_fs *fs, struct kvt_fs_elem *elem)
+{
+    struct kvt_fs_elem write = {.op = KVT_FS_WRITE,
+                                .slices = elem->slices,
+                                .slice_count = elem->slice_count};
+    int64_t rc = open_temp(fs, elem->temp_path, &write.file);
+    if (rc < 0) {
+        return rc;
+    }
+    int64_t written = fs->ops->execute(fs, &write);
+    if (written >= 0 && (uint64_t)written != kvt_fs_elem_bytes(elem)) {
+        written = -EIO;
+    }
+    if (written >= 0 && (elem->flags & KVT_FS_DURABLE) != 0) {
+        rc = step(fs, KVT_FS_DATASYNC, write.file);
+    }
+    /* close tells of lost writes, too */
+    int64_t closed = step(fs, KVT_FS_CLOSE, write.file);
+    if (written >= 0 && (rc < 0 || closed < 0)) {
+        written = rc < 0 ? rc : closed;
+    }
+    if (written < 0) {
+        remove_path(fs, elem->temp_path);
+    }
+    return written;
+}
+
+static int64_t publish(struct kvt_fs *fs, struct kvt_fs_elem *elem)
+{
+    bool replace = (elem->flags & KVT_FS_IF_ABSENT) == 0;
+    int64_t written = write_temp(fs, elem);
+    if (written < 0) {
+        return written;
+    }
+    int64_t rc = fs->ops->rename(fs, elem->temp_path, elem->path, replace);
+    if (rc == -ENOENT && make_parent(fs, elem->path) == 0) {
+        rc = fs->ops->rename(fs, elem->temp_path, elem->path, replace);
+    }
+    if (rc < 0) {
+        remove_path(fs, elem->temp_path);
+        return rc;
+    }
+    if ((elem->flags & KVT_FS_DURABLE) != 0) {
+        rc = sync_parent(fs, elem->path);
+        if (rc < 0) {
+            /* it would be there now and perhaps gone later: not published */
+            remove_path(fs, elem->path);
+            return rc;
+        }
+    }
+    return written;
+}
+
+int64_t kvt_fs_perform(struct kvt_fs *fs, struct kvt_fs_elem *elem)
+{
+    int64_t rc = fs->ops->execute(fs, elem);
+    if (rc == -EOPNOTSUPP && elem->op == KVT_FS_FETCH) {
+        return fetch(fs, elem);
+    }
+    if (rc == -EOPNOTSUPP && elem->op == KVT_FS_PUBLISH) {
+        return publish(fs, elem);
+    }
+    return rc;
+}

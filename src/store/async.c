@@ -1,0 +1,218 @@
+/* Submitted batches: a few I/O threads, each with a queue of its own, start
+ * them as they come and keep as many under way as the queue is deep. */
+#include "store/store.h"
+
+#include "core/process.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+/* A submitted batch. */
+struct submitted {
+    struct kvt_batch batch;
+    struct kvt_store *store;
+    struct kvt_request *request;
+};
+
+static void hand_out(struct kvt_store *store, struct kvt_request *request)
+{
+    pthread_mutex_lock(&store->mutex);
+    request->next = NULL;
+    *store->completed_end = request;
+    store->completed_end = &request->next;
+    if (store->eventfd >= 0) {
+        eventfd_write(store->eventfd, 1);
+    }
+    pthread_mutex_unlock(&store->mutex);
+}
+
+static void request_finished(struct kvt_batch *batch)
+{
+    struct submitted *submitted = batch->arg;
+    struct kvt_request *request = submitted->request;
+    request->result =
+        kvt_batch_result(submitted->store, batch, &request->options);
+    struct kvt_store *store = submitted->store;
+    free(submitted);
+    if (request->done != NULL) {
+        request->done(request);
+    } else {
+        hand_out(store, request);
+    }
+}
+
+/* The I/O threads ---------------------------------------------------------- */
+
+static struct kvt_request *take_inbox(struct kvt_io_thread *io, bool *stop)
+{
+    pthread_mutex_lock(&io->mutex);
+    struct kvt_request *requests = io->inbox;
+    io->inbox = NULL;
+    io->inbox_end = &io->inbox;
+    *stop = io->stop;
+    pthread_mutex_unlock(&io->mutex);
+    return requests;
+}
+
+static void *io_thread(void *arg)
+{
+    struct kvt_io_thread *io = arg;
+    struct kvt_backend *backend = io->store->backend;
+    for (;;) {
+        bool stop;
+        struct kvt_request *request = take_inbox(io, &stop);
+        bool idle = request == NULL && kvt_fs_in_flight(io->queue) == 0;
+        while (request != NULL) {
+            struct kvt_request *next = request->next;
+            struct submitted *submitted = request->internal;
+            submitted->batch.queue = io->queue;
+            backend->ops->start(backend, &submitted->batch);
+            request = next;
+        }
+        if (stop && idle) {
+            return NULL;
+        }
+        kvt_fs_poll(io->queue, 1, 0);
+    }
+}
+
+static int io_thread_start(struct kvt_store *store, struct kvt_io_thread *io)
+{
+    struct kvt_fs_queue_options options = {sizeof options, 0, false};
+    int rc = kvt_fs_queue_open(store->fs, &options, &io->queue);
+    if (rc != 0) {
+        return rc;
+    }
+    io->store = store;
+    io->inbox_end = &io->inbox;
+    pthread_mutex_init(&io->mutex, NULL);
+    rc = pthread_create(&io->thread, NULL, io_thread, io);
+    if (rc != 0) {
+        pthread_mutex_destroy(&io->mutex);
+        kvt_fs_queue_close(io->queue);
+        return -rc;
+    }
+    io->running = true;
+    return 0;
+}
+
+/* Starts the threads with the first submit; one is enough to go on. */
+static int io_threads_start(struct kvt_store *store)
+{
+    int rc = 0;
+    pthread_mutex_lock(&store->io_mutex);
+    if (!store->io_started) {
+        for (int i = 0; i < KVT_IO_THREADS && rc == 0; i++) {
+            rc = io_thread_start(store, &store->io[i]);
+        }
+        store->io_started = store->io[0].running;
+        rc = store->io_started ? 0 : rc;
+    }
+    pthread_mutex_unlock(&store->io_mutex);
+    return rc;
+}
+
+static void io_thread_stop(struct kvt_io_thread *io)
+{
+    pthread_mutex_lock(&io->mutex);
+    io->stop = true;
+    pthread_mutex_unlock(&io->mutex);
+    kvt_fs_wake(io->queue);
+    pthread_join(io->thread, NULL);
+}
+
+void kvt_io_threads_stop(struct kvt_store *store)
+{
+    for (int i = 0; i < KVT_IO_THREADS; i++) {
+        if (store->io[i].running) {
+            io_thread_stop(&store->io[i]);
+        }
+    }
+    /* only now: one thread may tell a waiter on the queue of another */
+    for (int i = 0; i < KVT_IO_THREADS; i++) {
+        if (store->io[i].running) {
+            pthread_mutex_destroy(&store->io[i].mutex);
+            kvt_fs_queue_close(store->io[i].queue);
+        }
+    }
+}
+
+/* The interface ------------------------------------------------------------ */
+
+int kvt_submit(struct kvt_store *store, struct kvt_request *request)
+{
+    if (request == NULL || request->size != sizeof *request ||
+        (unsigned)request->op > KVT_BATCH_REMOVE) {
+        return KVT_ERR_INVALID_PARAMS;
+    }
+    int rc = kvt_batch_check(store, request->op, request->objects,
+                             request->count, &request->options);
+    if (rc != KVT_OK) {
+        return rc;
+    }
+    struct submitted *submitted = calloc(1, sizeof *submitted);
+    if (submitted == NULL || io_threads_start(store) != 0) {
+        free(submitted);
+        return KVT_ERR_INTERNAL;
+    }
+    submitted->store = store;
+    submitted->request = request;
+    submitted->batch = (struct kvt_batch){.op = request->op,
+                                          .objects = request->objects,
+                                          .count = request->count,
+                                          .flags = request->options.flags,
+                                          .finished = request_finished,
+                                          .arg = submitted};
+    request->internal = submitted;
+    request->next = NULL;
+    unsigned turn = __atomic_fetch_add(&store->io_next, 1, __ATOMIC_RELAXED);
+    struct kvt_io_thread *io = &store->io[turn % KVT_IO_THREADS];
+    io = io->running ? io : &store->io[0];
+    pthread_mutex_lock(&io->mutex);
+    *io->inbox_end = request;
+    io->inbox_end = &request->next;
+    pthread_mutex_unlock(&io->mutex);
+    kvt_fs_wake(io->queue);
+    return KVT_OK;
+}
+
+int kvt_eventfd(struct kvt_store *store)
+{
+    if (store == NULL || store->forks != kvt_process_forks()) {
+        return KVT_ERR_INVALID_PARAMS;
+    }
+    pthread_mutex_lock(&store->mutex);
+    if (store->eventfd < 0) {
+        /* readable at once when something waits already */
+        unsigned waiting = store->completed != NULL;
+        store->eventfd = eventfd(waiting, EFD_CLOEXEC | EFD_NONBLOCK);
+    }
+    int fd = store->eventfd;
+    pthread_mutex_unlock(&store->mutex);
+    return fd >= 0 ? fd : KVT_ERR_INTERNAL;
+}
+
+size_t kvt_completed(struct kvt_store *store, struct kvt_request **requests,
+                     size_t max)
+{
+    size_t count = 0;
+    if (store == NULL || store->forks != kvt_process_forks()) {
+        return 0;
+    }
+    pthread_mutex_lock(&store->mutex);
+    while (count < max && store->completed != NULL) {
+        requests[count++] = store->completed;
+        store->completed = store->completed->next;
+    }
+    if (store->completed == NULL) {
+        store->completed_end = &store->completed;
+        eventfd_t ignored;
+        if (store->eventfd >= 0) {
+            eventfd_read(store->eventfd, &ignored);
+        }
+    }
+    pthread_mutex_unlock(&store->mutex);
+    return count;
+}
