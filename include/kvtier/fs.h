@@ -80,9 +80,9 @@ struct kvt_fs_facts {
     bool hard_links;
     /* files */
     bool overwrite_in_place;
-    bool concurrent_writers;      /* of one file */
-    bool removed_stays_readable;  /* by those who have it open */
-    bool remove_frees_space;      /* false with a trash bin */
+    bool concurrent_writers;     /* of one file */
+    bool removed_stays_readable; /* by those who have it open */
+    bool remove_frees_space;     /* false with a trash bin */
     bool punch_hole;
     bool bytes_outlive_process; /* written bytes survive kill -9 */
     bool size_exact_while_open; /* otherwise exact only after close */
@@ -106,11 +106,11 @@ enum kvt_fs_op {
     KVT_FS_OPEN,
     KVT_FS_CLOSE,
     KVT_FS_STAT,
-    KVT_FS_REMOVE, /* of the file `path` */
-    KVT_FS_FETCH,  /* slices from the file `path` */
+    KVT_FS_REMOVE,  /* of the file `path` */
+    KVT_FS_FETCH,   /* slices from the file `path` */
     KVT_FS_PUBLISH, /* slices to the file `path`, which appears whole or not
                        at all; `temp_path` in between */
-    KVT_FS_WAIT,   /* completed by kvt_fs_post from any thread */
+    KVT_FS_WAIT,    /* completed by kvt_fs_post from any thread */
     KVT_FS_OP_COUNT,
 };
 
@@ -168,8 +168,8 @@ KVT_API uint64_t kvt_fs_elem_bytes(const struct kvt_fs_elem *elem);
 
 struct kvt_fs_queue_options {
     size_t size;
-    uint32_t depth; /* elements handed to the adapter at once; 0 = the mount's
-                       best. More may be submitted: they wait in the queue. */
+    uint32_t depth;  /* elements handed to the adapter at once; 0 = the mount's
+                        best. More may be submitted: they wait in the queue. */
     bool poll_works; /* a polling thread may carry out elements itself when
                         the adapter has only blocking calls */
 };
@@ -190,6 +190,11 @@ KVT_API size_t kvt_fs_poll(struct kvt_fs_queue *queue, size_t min,
                            int64_t deadline_ns);
 /* Elements submitted and not completed. */
 KVT_API size_t kvt_fs_in_flight(const struct kvt_fs_queue *queue);
+/* As kvt_fs_submit of one KVT_FS_WAIT element, and nothing else: starts no
+ * I/O, so that it may be called under a lock, before the element is shown to
+ * the thread that will post it. */
+KVT_API void kvt_fs_expect(struct kvt_fs_queue *queue,
+                           struct kvt_fs_elem *elem);
 /* Completes a submitted KVT_FS_WAIT element with `result`. Any thread; the
  * queue must stay open until this returned. */
 KVT_API void kvt_fs_post(struct kvt_fs_elem *elem, int64_t result);
@@ -245,8 +250,8 @@ KVT_API int kvt_fs_rename(struct kvt_fs *fs, const char *from, const char *to,
 /* Locks a name for this process until kvt_fs_unlock or its death; the file
  * `path` is made when missing and holds `holder`. -EBUSY when it is held:
  * `owner` then has the holder's text. A forked child does not hold it. */
-KVT_API int kvt_fs_lock(struct kvt_fs *fs, const char *path,
-                        const char *holder, char *owner, size_t owner_size,
+KVT_API int kvt_fs_lock(struct kvt_fs *fs, const char *path, const char *holder,
+                        char *owner, size_t owner_size,
                         struct kvt_fs_lock **lock);
 KVT_API void kvt_fs_unlock(struct kvt_fs_lock *lock);
 KVT_API int kvt_fs_usage(struct kvt_fs *fs, struct kvt_fs_usage *usage);
@@ -332,9 +337,9 @@ struct kvt_fs_queue {
     struct kvt_fs *fs;
     const struct kvt_fs_queue_ops *ops;
     uint32_t depth;
-    size_t in_adapter; /* handed to the adapter, not completed */
-    size_t waiting;    /* KVT_FS_WAIT elements */
-    size_t completed;  /* since the poll began */
+    size_t in_adapter;           /* handed to the adapter, not completed */
+    size_t waiting;              /* KVT_FS_WAIT elements */
+    size_t completed;            /* since the poll began */
     struct kvt_fs_elem *backlog; /* submitted, not handed over yet */
     struct kvt_fs_elem **backlog_end;
     size_t backlog_count;

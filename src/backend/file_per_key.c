@@ -47,9 +47,7 @@ void kvt_fpk_uncount(struct fpk *fpk, struct kvt_key_entry *entry)
 void kvt_fpk_wait(struct kvt_key_entry *entry, struct kvt_fs_elem *waiter,
                   struct kvt_fs_queue *queue)
 {
-    waiter->op = KVT_FS_WAIT;
-    waiter->flags = 0;
-    waiter->queue = queue;
+    kvt_fs_expect(queue, waiter);
     waiter->next = entry->waiters;
     entry->waiters = waiter;
 }
@@ -88,8 +86,8 @@ struct kvt_meta kvt_fpk_meta(const struct fpk *fpk, struct kvt_key key,
         .key = key,
         .size = size,
         .place = {.backend = fpk->base.ops->name,
-                  .bucket = kvt_keyname_directory(
-                      key, fpk->layout.directory_count),
+                  .bucket =
+                      kvt_keyname_directory(key, fpk->layout.directory_count),
                   .offset = 0},
     };
 }
@@ -145,8 +143,8 @@ static void op_init(struct fpk_batch *fb, struct fpk_op *op,
     op->file.elem.arg = op;
     kvt_object_file_init(&op->file, &fb->fpk->layout, object->key);
     op->hash = kvt_key_index_hash(object->key);
-    bool moves = fb->batch->op == KVT_BATCH_OFFLOAD ||
-                 fb->batch->op == KVT_BATCH_LOAD;
+    bool moves =
+        fb->batch->op == KVT_BATCH_OFFLOAD || fb->batch->op == KVT_BATCH_LOAD;
     for (size_t i = 0; moves && i < object->slice_count; i++) {
         op->size += object->slices[i].size;
     }
@@ -234,14 +232,20 @@ static bool fpk_offload_enabled(struct kvt_backend *backend)
     return enabled;
 }
 
+struct count {
+    const struct fpk *fpk;
+    struct kvt_charge total;
+};
+
 static int count_file(const struct kvt_fpk_found *found, void *arg)
 {
-    struct kvt_stats *stats = arg;
+    struct count *count = arg;
+    struct kvt_object_file file;
     if (found->file_size >= found->overhead) {
-        stats->objects++;
-        stats->files++;
-        stats->object_bytes += found->file_size - found->overhead;
-        stats->allocated_bytes += found->file_size;
+        kvt_object_file_init(&file, &count->fpk->layout, found->key);
+        kvt_charge_add(&count->total,
+                       kvt_fpk_charge(count->fpk, &file,
+                                      found->file_size - found->overhead));
     }
     return 0;
 }
@@ -249,8 +253,13 @@ static int count_file(const struct kvt_fpk_found *found, void *arg)
 /* Without an index, the directory is asked. */
 static void count_files(struct fpk *fpk, struct kvt_stats *stats)
 {
-    kvt_fpk_walk(fpk, count_file, stats);
-    stats->value_bytes = stats->object_bytes;
+    struct count count = {.fpk = fpk};
+    kvt_fpk_walk(fpk, count_file, &count);
+    stats->objects = count.total.objects;
+    stats->files = count.total.objects;
+    stats->object_bytes = count.total.values;
+    stats->value_bytes = count.total.values;
+    stats->allocated_bytes = count.total.allocated;
 }
 
 static void fpk_stats(struct kvt_backend *backend, struct kvt_stats *stats)

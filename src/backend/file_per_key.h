@@ -33,7 +33,7 @@ struct fpk {
     struct kvt_marker marker;
     bool checksum;
     uint32_t publish_flags;
-    uint64_t instance; /* random: in the names of temporaries */
+    uint64_t instance;   /* random: in the names of temporaries */
     uint64_t temp_count; /* atomic */
 
     pthread_mutex_t mutex;
@@ -71,7 +71,7 @@ struct fpk_op {
     struct fpk_op *next; /* in the list of a round */
     uint8_t attempts;
     bool check_known;
-    bool published; /* this op wrote the file */
+    bool published;  /* this op wrote the file */
     bool needs_room; /* it is published after victims went */
     char temp_path[FPK_TEMP_PATH_MAX];
 };
@@ -98,8 +98,8 @@ struct kvt_charge kvt_fpk_entry_charge(const struct kvt_key_entry *entry);
 void kvt_fpk_count(struct fpk *fpk, struct kvt_key_entry *entry);
 /* It is no longer, or about to go. Mutex held. */
 void kvt_fpk_uncount(struct fpk *fpk, struct kvt_key_entry *entry);
-/* Waits for the entry's owner: `waiter` is completed when the entry is no
- * longer busy, or gone. Mutex held; submit the waiter behind it. */
+/* Waits for the entry's owner: `waiter` is completed on the queue when the
+ * entry is no longer busy, or gone. Mutex held. */
 void kvt_fpk_wait(struct kvt_key_entry *entry, struct kvt_fs_elem *waiter,
                   struct kvt_fs_queue *queue);
 /* Ends the turn of the entry's owner; its waiters go on. Mutex held. */

@@ -5,7 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { ASKED_EVICTION_MAX = 256 }; /* victims at once, when asked for */
+enum {
+    ASKED_EVICTION_MAX = 256
+}; /* victims at once, when asked for */
 
 struct fpk_eviction *kvt_fpk_eviction_new(struct fpk *fpk,
                                           struct kvt_fs_queue *queue)
@@ -42,8 +44,7 @@ static bool has_room(struct fpk_eviction *eviction)
     return true;
 }
 
-static void withdraw(struct fpk_eviction *eviction,
-                     struct kvt_key_entry *entry)
+static void withdraw(struct fpk_eviction *eviction, struct kvt_key_entry *entry)
 {
     struct fpk_victim *victim = &eviction->victims[eviction->count++];
     memset(&victim->elem, 0, sizeof victim->elem);
@@ -209,8 +210,7 @@ static bool choose_towards(struct fpk_eviction *eviction,
 /* One round: 1 when something went, 0 when there is nothing to do, or what
  * went wrong. */
 static int evict_some(struct fpk *fpk, struct kvt_fs_queue *queue,
-                      struct kvt_charge target,
-                      struct kvt_evict_result *result)
+                      struct kvt_charge target, struct kvt_evict_result *result)
 {
     struct fpk_eviction *eviction = kvt_fpk_eviction_new(fpk, queue);
     if (eviction == NULL) {
@@ -269,9 +269,8 @@ int kvt_fpk_evict(struct kvt_backend *backend, double high, double low,
     }
     result->allocated = allocated_now(fpk);
     if (rc == -ECANCELED) {
-        return kvt_error_set(err, KVT_ERR_UNABLE_OFFLOAD, 0,
-                             backend->args.path, NULL,
-                             "the eviction handler kept the objects");
+        return kvt_error_set(err, KVT_ERR_UNABLE_OFFLOAD, 0, backend->args.path,
+                             NULL, "the eviction handler kept the objects");
     }
     if (rc < 0) {
         return kvt_error_set(err, kvt_status_of(KVT_FAULT_WRITE, -rc, false),

@@ -83,8 +83,8 @@ static bool is_current(struct fpk_op *op, uint64_t check)
         return true;
     }
     pthread_mutex_lock(&fpk->mutex);
-    bool untouched = !entry->removed && !entry->busy &&
-                     entry->generation == op->generation;
+    bool untouched =
+        !entry->removed && !entry->busy && entry->generation == op->generation;
     bool current = !untouched || !entry->check_known || entry->check == check;
     if (untouched && current) {
         entry->check = check;
@@ -175,6 +175,22 @@ void kvt_fpk_start_load(struct fpk_batch *fb)
 
 /* Exists ------------------------------------------------------------------ */
 
+/* A file of another size is not what was written, unless it is being
+ * replaced. */
+static bool is_expected_size(const struct fpk_op *op, uint64_t size)
+{
+    struct fpk *fpk = op->batch->fpk;
+    const struct kvt_key_entry *entry = op->entry;
+    if (entry == NULL || size == op->object->size) {
+        return true;
+    }
+    pthread_mutex_lock(&fpk->mutex);
+    bool untouched =
+        !entry->removed && !entry->busy && entry->generation == op->generation;
+    pthread_mutex_unlock(&fpk->mutex);
+    return !untouched;
+}
+
 /* The file is looked at too: what was deleted behind our back is not there,
  * and here a look costs no round trip. */
 static void look_done(struct kvt_fs_elem *elem)
@@ -186,8 +202,9 @@ static void look_done(struct kvt_fs_elem *elem)
         fail(op, KVT_FAULT_ABSENT, elem->result);
     } else if (elem->result < 0) {
         fail(op, KVT_FAULT_READ, elem->result);
-    } else if (elem->file_size < overhead) {
-        fail(op, KVT_FAULT_ABSENT, 0);
+    } else if (elem->file_size < overhead ||
+               !is_expected_size(op, elem->file_size - overhead)) {
+        fail(op, KVT_FAULT_ABSENT, 0); /* a load would not believe it */
     } else {
         op->object->size = elem->file_size - overhead;
         end(op);

@@ -11,7 +11,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { ROOM_ATTEMPTS = 4 }; /* for one object on a full device */
+enum {
+    ROOM_ATTEMPTS = 4
+}; /* for one object on a full device */
 
 /* Objects in the order of their batch. */
 struct op_list {
@@ -26,7 +28,6 @@ struct round {
     struct op_list ready;   /* have it: publish now */
     struct op_list waiting; /* have it when the victims went */
     struct op_list compare; /* ask the file whether it is the same already */
-    struct op_list turns;   /* wait for their turn */
     struct op_list ended;
     struct fpk_eviction *eviction;
 };
@@ -115,11 +116,9 @@ static void publish(struct fpk_op *op)
                                           op->size);
         op->check_known = true;
     }
-    uint64_t number =
-        __atomic_fetch_add(&fpk->temp_count, 1, __ATOMIC_RELAXED);
-    snprintf(op->temp_path, sizeof op->temp_path,
-             ".kvtier/tmp/%016llx-%llx", (unsigned long long)fpk->instance,
-             (unsigned long long)number);
+    uint64_t number = __atomic_fetch_add(&fpk->temp_count, 1, __ATOMIC_RELAXED);
+    snprintf(op->temp_path, sizeof op->temp_path, ".kvtier/tmp/%016llx-%llx",
+             (unsigned long long)fpk->instance, (unsigned long long)number);
     kvt_object_file_publish(&op->file, op->object, op->size, op->check,
                             op->temp_path, fpk->publish_flags);
     op->file.elem.done = publish_done;
@@ -207,7 +206,6 @@ static void classify(struct round *round, struct fpk_op *op)
     if (entry != NULL && entry->busy) {
         op->file.elem.done = turn_came;
         kvt_fpk_wait(entry, &op->file.elem, round->fb->batch->queue);
-        put(&round->turns, op);
         return;
     }
     op->entry = entry;
@@ -262,8 +260,7 @@ static bool find_room(struct round *round, struct kvt_charge need,
 static int add_entry(struct fpk *fpk, struct fpk_op *op)
 {
     if (op->entry == NULL) {
-        op->entry =
-            kvt_key_index_add(&fpk->index, op->object->key, op->hash);
+        op->entry = kvt_key_index_add(&fpk->index, op->object->key, op->hash);
         if (op->entry == NULL) {
             return -ENOMEM;
         }
@@ -369,11 +366,7 @@ static void start_compare(struct fpk_op *op)
 /* Lets everything of the round go. No lock is held. */
 static void release_round(struct round *round)
 {
-    struct kvt_fs_queue *queue = round->fb->batch->queue;
     struct fpk_op *op;
-    while ((op = take(&round->turns)) != NULL) {
-        kvt_fs_submit(queue, &op->file.elem, 1);
-    }
     while ((op = take(&round->compare)) != NULL) {
         start_compare(op);
     }
@@ -436,8 +429,8 @@ static void undo(struct fpk_op *op)
     pthread_mutex_lock(&fpk->mutex);
     struct kvt_key_entry *entry =
         kvt_key_index_find(&fpk->index, op->object->key, op->hash);
-    bool ours = entry != NULL && !entry->busy &&
-                entry->generation == op->generation;
+    bool ours =
+        entry != NULL && !entry->busy && entry->generation == op->generation;
     if (ours) {
         entry->busy = true;
     }
@@ -471,13 +464,12 @@ static int tell_complete(struct fpk_batch *fb)
     for (size_t i = 0; i < fb->batch->count; i++) {
         const struct kvt_object *object = &fb->batch->objects[i];
         if (object->status == KVT_OK) {
-            metas[count++] =
-                kvt_fpk_meta(fb->fpk, object->key, object->size);
+            metas[count++] = kvt_fpk_meta(fb->fpk, object->key, object->size);
         }
     }
-    int rc = count > 0 ? handlers->complete(metas, count,
-                                            handlers->complete_arg)
-                       : 0;
+    int rc = count > 0
+                 ? handlers->complete(metas, count, handlers->complete_arg)
+                 : 0;
     free(metas);
     return rc;
 }

@@ -136,8 +136,7 @@ static int index_file(const struct kvt_fpk_found *found, void *arg)
     entry->generation = ++fpk->generation;
     kvt_fpk_count(fpk, entry);
     kvt_charge_add(&fpk->budget.used, charge);
-    listing->found[listing->count++] =
-        (struct aged){found->modified_ns, entry};
+    listing->found[listing->count++] = (struct aged){found->modified_ns, entry};
     return 0;
 }
 

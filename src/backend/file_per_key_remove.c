@@ -81,11 +81,11 @@ static void start_remove(struct fpk_op *op)
     pthread_mutex_lock(&fpk->mutex);
     struct kvt_key_entry *entry =
         kvt_key_index_find(&fpk->index, op->object->key, op->hash);
-    bool wait = entry != NULL && entry->busy;
-    if (wait) {
+    bool ours = entry != NULL && !entry->busy;
+    if (entry != NULL && !ours) {
         elem->done = turn_came;
         kvt_fpk_wait(entry, elem, op->batch->batch->queue);
-    } else if (entry != NULL) {
+    } else if (ours) {
         entry->busy = true;
         op->entry = entry;
         *elem = (struct kvt_fs_elem){.op = KVT_FS_REMOVE,
@@ -96,7 +96,7 @@ static void start_remove(struct fpk_op *op)
     pthread_mutex_unlock(&fpk->mutex);
     if (entry == NULL) {
         kvt_fpk_op_fail(op, KVT_FAULT_ABSENT, 0);
-    } else {
+    } else if (ours) {
         kvt_fs_submit(op->batch->batch->queue, elem, 1);
     }
 }
@@ -253,11 +253,11 @@ static bool keep_aside(struct fpk *fpk, const struct fpk_op *op, bool keep)
         char to[96];
         uint64_t number =
             __atomic_fetch_add(&fpk->temp_count, 1, __ATOMIC_RELAXED);
-        snprintf(to, sizeof to, ".kvtier/quarantine/%016llx%016llx.%016llx-%llx",
+        snprintf(to, sizeof to,
+                 ".kvtier/quarantine/%016llx%016llx.%016llx-%llx",
                  (unsigned long long)op->file.key_hash.high,
                  (unsigned long long)op->file.key_hash.low,
-                 (unsigned long long)fpk->instance,
-                 (unsigned long long)number);
+                 (unsigned long long)fpk->instance, (unsigned long long)number);
         if (kvt_fs_rename(fpk->fs, op->file.path, to, false) == 0) {
             return true;
         }

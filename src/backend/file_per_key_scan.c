@@ -79,8 +79,8 @@ static int visit(const struct kvt_fs_dirent *dirent, void *arg)
         .modified_ns = dirent->modified_ns,
     };
     /* in the directory that its key belongs to, or not ours */
-    uint32_t belongs = kvt_keyname_directory(
-        found.key, walk->fpk->layout.directory_count);
+    uint32_t belongs =
+        kvt_keyname_directory(found.key, walk->fpk->layout.directory_count);
     return strtoul(walk->directory, NULL, 16) == belongs
                ? walk->each(&found, walk->arg)
                : 0;
@@ -125,8 +125,7 @@ static int hand_out(struct scan *scan)
     const unsigned char *at = scan->keys;
     for (size_t i = 0; i < scan->count; i++) {
         struct kvt_key key = {at, scan->metas[i].key.size};
-        scan->metas[i] =
-            kvt_fpk_meta(scan->fpk, key, scan->metas[i].size);
+        scan->metas[i] = kvt_fpk_meta(scan->fpk, key, scan->metas[i].size);
         at += key.size;
     }
     scan->handler_rc = scan->handler(scan->metas, scan->count, scan->arg);

@@ -13,8 +13,7 @@ void kvt_object_file_init(struct kvt_object_file *file,
     file->directory = kvt_keyname_directory(key, layout->directory_count);
     int at = snprintf(file->path, 16, "%0*x/", (int)layout->directory_digits,
                       (unsigned)file->directory);
-    bool holds_key =
-        kvt_keyname_encode(key, layout->name_max, file->path + at);
+    bool holds_key = kvt_keyname_encode(key, layout->name_max, file->path + at);
     file->key_size = holds_key ? 0 : (uint32_t)key.size;
 }
 

@@ -31,7 +31,7 @@ struct kvt_object_file {
     struct kvt_slice *slices; /* room for the object's slices and two more */
     struct kvt_key key;
     struct kvt_hash128 key_hash;
-    uint64_t size; /* of the value being moved */
+    uint64_t size;     /* of the value being moved */
     uint32_t key_size; /* in the file; 0 when the name holds the key */
     uint32_t directory;
     char path[KVT_OBJECT_PATH_MAX];

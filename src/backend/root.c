@@ -63,14 +63,13 @@ static int check_marker(const struct kvt_backend_args *args,
             marker->backend_version, spec->backend, spec->backend_version);
     }
     if (marker->name_max > kvt_fs_facts(args->fs)->name_max) {
-        return kvt_error_set(err, KVT_ERR_NOT_SUPPORTED, ENAMETOOLONG,
-                             args->path,
-                             "move the store back to a file system like the "
-                             "one that it was made on",
-                             "the store has file names of up to %u bytes, "
-                             "this file system takes %u",
-                             marker->name_max,
-                             kvt_fs_facts(args->fs)->name_max);
+        return kvt_error_set(
+            err, KVT_ERR_NOT_SUPPORTED, ENAMETOOLONG, args->path,
+            "move the store back to a file system like the "
+            "one that it was made on",
+            "the store has file names of up to %u bytes, "
+            "this file system takes %u",
+            marker->name_max, kvt_fs_facts(args->fs)->name_max);
     }
     return KVT_OK;
 }
@@ -105,8 +104,8 @@ static int take_lock(const struct kvt_backend_args *args,
     kvt_process_describe(holder);
     int rc = kvt_fs_mkdirs(args->fs, ".kvtier");
     if (rc == 0) {
-        rc = kvt_fs_lock(args->fs, lock_path, holder, owner, sizeof owner,
-                         lock);
+        rc =
+            kvt_fs_lock(args->fs, lock_path, holder, owner, sizeof owner, lock);
     }
     if (rc == -EBUSY) {
         return kvt_error_set(
@@ -178,13 +177,13 @@ static int make_marker(const struct kvt_backend_args *args,
     uint8_t bytes[KVT_MARKER_SIZE];
     kvt_marker_encode(marker, bytes);
     struct kvt_slice slice = {bytes, sizeof bytes, NULL};
-    struct kvt_fs_elem publish = {
-        .op = KVT_FS_PUBLISH,
-        .flags = KVT_FS_IF_ABSENT | (spec->durable ? KVT_FS_DURABLE : 0),
-        .path = marker_path,
-        .temp_path = ".kvtier/store.new",
-        .slices = &slice,
-        .slice_count = 1};
+    struct kvt_fs_elem publish = {.op = KVT_FS_PUBLISH,
+                                  .flags = KVT_FS_IF_ABSENT |
+                                           (spec->durable ? KVT_FS_DURABLE : 0),
+                                  .path = marker_path,
+                                  .temp_path = ".kvtier/store.new",
+                                  .slices = &slice,
+                                  .slice_count = 1};
     /* left by an owner that died here; the lock is ours now */
     struct kvt_fs_elem remove = {.op = KVT_FS_REMOVE,
                                  .path = publish.temp_path};

@@ -90,16 +90,19 @@ static int env_take_own(struct kvt_config *draft, const char *variable,
     char remedy[256];
     struct kvt_suggest suggest;
     struct kvt_config_origin origin = {.rank = KVT_CONFIG_RANK_ENV};
+    size_t size;
+    bool is_cut;
 
     if (equals == NULL) {
         return KVT_OK;
     }
-    /* a name that was cut is longer than any of ours: unknown all the same */
-    snprintf(name, sizeof(name), "%.*s",
-             equals - variable < 1000 ? (int)(equals - variable) : 1000,
-             variable);
+    size = (size_t)(equals - variable);
+    is_cut = size >= sizeof(name); /* longer than any of ours */
+    size = is_cut ? sizeof(name) - 1 : size;
+    memcpy(name, variable, size);
+    name[size] = '\0';
     kvt_suggest_init(&suggest, name);
-    if (!env_key_of(draft, name, key, &suggest)) {
+    if (is_cut || !env_key_of(draft, name, key, &suggest)) {
         if (suggest.best[0] != '\0') {
             snprintf(remedy, sizeof(remedy), "did you mean `%s`?",
                      suggest.best);

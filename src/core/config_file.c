@@ -160,6 +160,10 @@ static int file_take(void *user, const char *section, const char *name,
     if (loader->rc != KVT_OK) {
         return 0;
     }
+    if (name[0] == '\0') {
+        file_refuse(loader, "write `key = value`", "a value without a key");
+        return 0;
+    }
     snprintf(key, sizeof(key), "%s%s%s", section, section[0] ? "." : "", name);
     if (file_row_has_semicolons(loader->draft, key) &&
         file_loses_text(loader)) {

@@ -197,11 +197,13 @@ int kvt_config_fs_check(const char *text, struct kvt_config_fault *fault)
     }
 }
 
-static int row_parse_path(const char *text, struct kvt_config_value *value,
+static int row_parse_path(const struct kvt_config_row *row, const char *text,
+                          struct kvt_config_value *value,
                           struct kvt_config_fault *fault)
 {
     char cwd[PATH_MAX];
-    size_t size;
+    size_t cwd_size;
+    size_t text_size;
 
     if (text[0] == '/') {
         return row_take_text(value, text);
@@ -225,15 +227,18 @@ static int row_parse_path(const char *text, struct kvt_config_value *value,
     if (cwd[0] != '\0' && text[0] == '\0') {
         return row_take_text(value, cwd);
     }
-    size = strlen(cwd) + 1 + strlen(text) + 1;
-    if (size > KVT_CONFIG_PATH_MAX + 1) {
+    cwd_size = strlen(cwd);
+    text_size = strlen(text);
+    if (cwd_size + 1 + text_size > row->max) {
         return row_fault(fault, -ERANGE, "is too long when made absolute");
     }
-    value->text = malloc(size);
+    value->text = malloc(cwd_size + 1 + text_size + 1);
     if (value->text == NULL) {
         return -ENOMEM;
     }
-    snprintf(value->text, size, "%s/%s", cwd, text);
+    memcpy(value->text, cwd, cwd_size);
+    value->text[cwd_size] = '/';
+    memcpy(value->text + cwd_size + 1, text, text_size + 1);
     return 0;
 }
 
@@ -247,7 +252,7 @@ static int row_parse_string(const struct kvt_config_row *row, const char *text,
         return row_fault(fault, -ERANGE, "is too long");
     }
     if (row->type == KVT_CONFIG_PATH) {
-        return row_parse_path(text, value, fault);
+        return row_parse_path(row, text, value, fault);
     }
     if (row->type == KVT_CONFIG_FS) {
         rc = kvt_config_fs_check(text, fault);

@@ -27,6 +27,7 @@ uint64_t kvt_hash_slices(const struct kvt_slice *slices, size_t count,
         return XXH3_64bits_withSeed(slices[0].base, (size_t)size, seed);
     }
     XXH3_state_t state;
+    XXH3_INITSTATE(&state);
     XXH3_64bits_reset_withSeed(&state, seed);
     for (size_t i = 0; i < count && size > 0; i++) {
         size_t part = slices[i].size < size ? slices[i].size : (size_t)size;

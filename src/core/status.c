@@ -85,7 +85,6 @@ int kvt_status_of(enum kvt_fault fault, int errnum, bool shared)
         break;
     }
     int status = shared ? status_of_shared(errnum) : KVT_OK;
-    return status != KVT_OK
-               ? status
-               : status_of_errno(errnum, fault == KVT_FAULT_WRITE);
+    return status != KVT_OK ? status
+                            : status_of_errno(errnum, fault == KVT_FAULT_WRITE);
 }

@@ -35,8 +35,8 @@ struct kvt_charge kvt_budget_shortage(const struct kvt_budget *budget,
     const struct kvt_charge *used = &budget->used;
     const struct kvt_charge *limit = &budget->limit;
     return (struct kvt_charge){
-        .allocated = shortage(used->allocated, need.allocated,
-                              limit->allocated),
+        .allocated =
+            shortage(used->allocated, need.allocated, limit->allocated),
         .values = shortage(used->values, need.values, limit->values),
         .objects = shortage(used->objects, need.objects, limit->objects),
     };

@@ -2,8 +2,7 @@
 
 #include <stddef.h>
 
-void kvt_evict_init(struct kvt_evict_order *order,
-                    enum kvt_evict_policy policy)
+void kvt_evict_init(struct kvt_evict_order *order, enum kvt_evict_policy policy)
 {
     order->policy = policy;
     order->ends.older = &order->ends;
@@ -27,8 +26,7 @@ void kvt_evict_drop(struct kvt_evict_order *order, struct kvt_evict_node *node)
     node->newer = NULL;
 }
 
-void kvt_evict_renew(struct kvt_evict_order *order,
-                     struct kvt_evict_node *node)
+void kvt_evict_renew(struct kvt_evict_order *order, struct kvt_evict_node *node)
 {
     kvt_evict_drop(order, node);
     kvt_evict_add(order, node);

@@ -29,8 +29,7 @@ void kvt_evict_init(struct kvt_evict_order *order,
                     enum kvt_evict_policy policy);
 /* A new object goes last. */
 void kvt_evict_add(struct kvt_evict_order *order, struct kvt_evict_node *node);
-void kvt_evict_drop(struct kvt_evict_order *order,
-                    struct kvt_evict_node *node);
+void kvt_evict_drop(struct kvt_evict_order *order, struct kvt_evict_node *node);
 /* An object was used. */
 void kvt_evict_use(struct kvt_evict_order *order, struct kvt_evict_node *node);
 /* An object was written anew: it goes last under every policy. */

@@ -4,7 +4,9 @@
 #include <string.h>
 
 static const char long_prefix[] = "%long-";
-enum { LONG_NAME_SIZE = sizeof long_prefix - 1 + 32 };
+enum {
+    LONG_NAME_SIZE = sizeof long_prefix - 1 + 32
+};
 
 static const char hex_digits[] = "0123456789abcdef";
 

@@ -8,7 +8,9 @@
 
 static const uint8_t magic[8] = {0x89, 'K', 'V', 'T', 'S', '\r', '\n', 0x1a};
 
-enum { VERSION = 1 };
+enum {
+    VERSION = 1
+};
 
 enum {
     AT_MAGIC = 0,

@@ -8,7 +8,9 @@
 /* Like PNG's: a text conversion or a cut to seven bits shows at once. */
 static const uint8_t magic[8] = {0x89, 'K', 'V', 'T', 'O', '\r', '\n', 0x1a};
 
-enum { VERSION = 1 };
+enum {
+    VERSION = 1
+};
 
 /* Where each field stands. */
 enum {

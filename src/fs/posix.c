@@ -160,8 +160,8 @@ static int64_t posix_sync(struct kvt_fs *fs, struct kvt_fs_elem *elem)
         int fd = ((struct posix_file *)elem->file)->fd;
         return fsync(fd) == 0 ? 0 : -errno;
     }
-    int fd = openat(root_of(fs), elem->path,
-                    O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int fd =
+        openat(root_of(fs), elem->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0) {
         return -errno;
     }
@@ -228,9 +228,9 @@ static int make_directories(int at, char *path)
         int rc = path[0] == '\0' || mkdirat(at, path, 0777) == 0 ? 0 : -errno;
         if (rc == -EEXIST) {
             struct stat st;
-            rc = fstatat(at, path, &st, 0) != 0  ? -errno
-                 : S_ISDIR(st.st_mode)           ? 0
-                                                 : -ENOTDIR;
+            rc = fstatat(at, path, &st, 0) != 0 ? -errno
+                 : S_ISDIR(st.st_mode)          ? 0
+                                                : -ENOTDIR;
         }
         if (rc != 0 || slash == NULL) {
             return rc;
@@ -397,8 +397,8 @@ static int mount_failed(const struct kvt_fs_mount_args *args, int errnum,
         : errnum == EACCES || errnum == EPERM || errnum == EROFS
             ? "give this user write access to it, or name another directory"
             : "check the file system under it";
-    int code = errnum == ENOENT ? KVT_ERR_FILE_NOT_FOUND
-                                : KVT_ERR_FILE_OPEN_FAIL;
+    int code =
+        errnum == ENOENT ? KVT_ERR_FILE_NOT_FOUND : KVT_ERR_FILE_OPEN_FAIL;
     return kvt_error_set(err, code, errnum, args->root, remedy,
                          "cannot %s the directory: %s", doing,
                          strerror(errnum));

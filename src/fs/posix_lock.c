@@ -74,8 +74,8 @@ int kvt_posix_lock(struct kvt_fs *fs, const char *path, const char *holder,
     }
     pthread_mutex_lock(&held_mutex); /* no fork between open and the list */
     int root = ((struct posix_fs *)fs)->root;
-    lock->fd = openat(root, path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW,
-                      0666);
+    lock->fd =
+        openat(root, path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0666);
     int rc = lock->fd < 0 ? -errno : 0;
     while (rc == 0 && flock(lock->fd, LOCK_EX | LOCK_NB) != 0) {
         rc = errno == EINTR ? 0 : -errno;

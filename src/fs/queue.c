@@ -1,8 +1,8 @@
 /* Queues as a layout sees them, over an adapter's ring or the core's pool:
  * bounds what the adapter holds, keeps the rest, counts, and carries
  * completions from other threads. No locks and no allocation here. */
-#include "fs/fs_core.h"
 #include "core/clock.h"
+#include "fs/fs_core.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -57,9 +57,9 @@ static void count_submission(struct kvt_fs_core *core, size_t count)
     uint64_t now =
         __atomic_add_fetch(&core->in_flight, count, __ATOMIC_RELAXED);
     uint64_t max = __atomic_load_n(&core->in_flight_max, __ATOMIC_RELAXED);
-    while (now > max && !__atomic_compare_exchange_n(
-                            &core->in_flight_max, &max, now, true,
-                            __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
+    while (now > max &&
+           !__atomic_compare_exchange_n(&core->in_flight_max, &max, now, true,
+                                        __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
     }
 }
 
@@ -107,6 +107,15 @@ static void hand_over(struct kvt_fs_queue *queue)
     queue->ops->submit(queue, first);
 }
 
+void kvt_fs_expect(struct kvt_fs_queue *queue, struct kvt_fs_elem *elem)
+{
+    elem->op = KVT_FS_WAIT;
+    elem->flags = 0;
+    elem->queue = queue;
+    elem->next = NULL;
+    queue->waiting++;
+}
+
 void kvt_fs_submit(struct kvt_fs_queue *queue, struct kvt_fs_elem *elems,
                    size_t count)
 {
@@ -114,12 +123,12 @@ void kvt_fs_submit(struct kvt_fs_queue *queue, struct kvt_fs_elem *elems,
     for (size_t i = 0; i < count; i++) {
         struct kvt_fs_elem *elem = &elems[i];
         assert(elem->op > 0 && elem->op < KVT_FS_OP_COUNT);
-        elem->queue = queue;
-        elem->next = NULL;
         if (elem->op == KVT_FS_WAIT) {
-            queue->waiting++;
+            kvt_fs_expect(queue, elem);
             continue;
         }
+        elem->queue = queue;
+        elem->next = NULL;
         *queue->backlog_end = elem;
         queue->backlog_end = &elem->next;
         queue->backlog_count++;

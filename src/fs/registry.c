@@ -1,7 +1,7 @@
 #include "fs/registry.h"
 
-#include "fs/fs_core.h"
 #include "core/config.h"
+#include "fs/fs_core.h"
 
 #include <errno.h>
 #include <stdlib.h>

@@ -29,9 +29,8 @@ static int64_t fetch(struct kvt_fs *fs, struct kvt_fs_elem *elem)
                                .slices = elem->slices,
                                .slice_count = elem->slice_count};
     if ((elem->flags & KVT_FS_FROM_END) != 0) {
-        read.offset = open.file_size > elem->offset
-                          ? open.file_size - elem->offset
-                          : 0;
+        read.offset =
+            open.file_size > elem->offset ? open.file_size - elem->offset : 0;
     }
     rc = fs->ops->execute(fs, &read);
     if (sized != 0) {

@@ -7,7 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SLOTS_MIN = 1024 };
+enum {
+    SLOTS_MIN = 1024
+};
 
 int kvt_key_index_init(struct kvt_key_index *index)
 {

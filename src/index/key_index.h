@@ -14,10 +14,10 @@ struct kvt_fs_elem;
 struct kvt_key_entry {
     struct kvt_evict_node order; /* first: nodes are cast to entries */
     uint64_t hash;
-    uint64_t size;       /* of the value */
-    uint64_t check;      /* of the value, when check_known */
-    uint64_t allocated;  /* bytes that it takes against the limit */
-    uint64_t generation; /* changes with every publish of this key */
+    uint64_t size;               /* of the value */
+    uint64_t check;              /* of the value, when check_known */
+    uint64_t allocated;          /* bytes that it takes against the limit */
+    uint64_t generation;         /* changes with every publish of this key */
     struct kvt_fs_elem *waiters; /* told when it is no longer busy */
     uint32_t pins;               /* loads under way */
     uint16_t key_size;

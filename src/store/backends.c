@@ -41,15 +41,15 @@ int kvt_components(int (*each)(const struct kvt_component *component,
     int rc = 0;
     for (size_t i = 0; i < BACKEND_COUNT && rc == 0; i++) {
         const struct kvt_backend_ops *ops = backends[i].ops;
-        struct kvt_component component = {
-            "backend", backends[i].name, ops != NULL,
-            ops != NULL ? ops->summary : absent};
+        struct kvt_component component = {"backend", backends[i].name,
+                                          ops != NULL,
+                                          ops != NULL ? ops->summary : absent};
         rc = each(&component, arg);
     }
     struct kvt_fs_adapter_info info;
     for (size_t i = 0; rc == 0 && kvt_fs_adapter(i, &info); i++) {
-        struct kvt_component component = {info.kind, info.name,
-                                          info.available, info.reason};
+        struct kvt_component component = {info.kind, info.name, info.available,
+                                          info.reason};
         rc = each(&component, arg);
     }
     return rc;

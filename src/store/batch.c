@@ -38,8 +38,7 @@ static int has_twins(const struct kvt_object *objects, size_t count)
             object->key.size > KVT_KEY_SIZE_MAX) {
             continue; /* fails by itself */
         }
-        size_t slot =
-            (size_t)kvt_hash64(object->key.data, object->key.size, 0);
+        size_t slot = (size_t)kvt_hash64(object->key.data, object->key.size, 0);
         for (slot &= slot_count - 1; slots[slot] != NULL && twins == 0;
              slot = (slot + 1) & (slot_count - 1)) {
             twins = same_key(slots[slot], object);

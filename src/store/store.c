@@ -33,8 +33,7 @@ static enum kvt_log_level level_of(const char *name)
     return KVT_LOG_WARN;
 }
 
-static void filter_log(enum kvt_log_level level, const char *message,
-                       void *arg)
+static void filter_log(enum kvt_log_level level, const char *message, void *arg)
 {
     const struct kvt_store *store = arg;
     if (level <= store->log_level) {
@@ -79,6 +78,28 @@ static int copy_arguments(struct kvt_store *store,
     return KVT_OK;
 }
 
+/* Settings of the table that nothing in this build keeps: a value that would
+ * be ignored is refused. */
+static int check_kept(const struct kvt_config *config, struct kvt_error *err)
+{
+    static const char *const keys[] = {"deadline_ms", "module_path",
+                                       "write_budget_per_day"};
+    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
+        struct kvt_setting setting;
+        int rc = kvt_config_get(config, keys[i], &setting, err);
+        if (rc != KVT_OK) {
+            return rc;
+        }
+        if (strcmp(setting.value, setting.default_value) != 0) {
+            return kvt_error_set(
+                err, KVT_ERR_NOT_SUPPORTED, 0, keys[i], "leave it out",
+                "%s = %s (from %s) cannot be kept by this version", keys[i],
+                setting.value, setting.source);
+        }
+    }
+    return KVT_OK;
+}
+
 static int mount(struct kvt_store *store, bool distributed,
                  struct kvt_error *err)
 {
@@ -91,8 +112,8 @@ static int mount(struct kvt_store *store, bool distributed,
     if (store->path == NULL) {
         return no_memory(err);
     }
-    const char *name = kvt_config_text(
-        store->config, distributed ? "distributed.fs" : "fs");
+    const char *name =
+        kvt_config_text(store->config, distributed ? "distributed.fs" : "fs");
     struct kvt_fs_mount_args args = {.size = sizeof args,
                                      .root = store->path,
                                      .config = store->config,
@@ -107,7 +128,10 @@ static int open_backend(struct kvt_store *store, struct kvt_error *err)
     if (ops == NULL) {
         return KVT_ERR_NOT_SUPPORTED;
     }
-    int rc = mount(store, strcmp(name, "distributed") == 0, err);
+    int rc = check_kept(store->config, err);
+    if (rc == KVT_OK) {
+        rc = mount(store, strcmp(name, "distributed") == 0, err);
+    }
     if (rc != KVT_OK) {
         return rc;
     }
@@ -120,8 +144,8 @@ static int open_backend(struct kvt_store *store, struct kvt_error *err)
 }
 
 int kvt_store_open(const struct kvt_config *config,
-                   const struct kvt_handlers *handlers,
-                   struct kvt_store **out, struct kvt_error *err)
+                   const struct kvt_handlers *handlers, struct kvt_store **out,
+                   struct kvt_error *err)
 {
     if (config == NULL || out == NULL) {
         return kvt_error_set(err, KVT_ERR_INVALID_PARAMS, 0, "store", NULL,

@@ -16,7 +16,9 @@
 
 #include <pthread.h>
 
-enum { KVT_IO_THREADS = 2 };
+enum {
+    KVT_IO_THREADS = 2
+};
 
 struct kvt_io_thread {
     struct kvt_store *store;
@@ -48,7 +50,7 @@ struct kvt_store {
     size_t idle_capacity;
     struct kvt_request *completed; /* oldest first */
     struct kvt_request **completed_end;
-    int eventfd; /* -1 until asked for */
+    int eventfd;       /* -1 until asked for */
     int health_errnum; /* of the last batch that met an I/O error */
     bool healthy;
     uint64_t health_since_ms;
