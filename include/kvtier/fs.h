@@ -21,9 +21,15 @@
  *   4. A queue belongs to one thread at a time: submit and poll are never
  *      called concurrently on one queue; several queues run side by side.
  *   5. Every element given to submit is completed exactly once, by
- *      kvt_fs_complete, inside poll.
+ *      kvt_fs_complete, inside poll; there is no cancelling.
  *   6. queue_close comes when nothing is in flight on the queue.
- *   7. unmount comes when no queue, file or lock is open; it frees all.
+ *   7. unmount comes when no queue, file, lock or memory is open; it frees
+ *      all.
+ *
+ * What the core does for every adapter: it checks results (a write is whole
+ * or an error), bounds what a queue holds, keeps chains in order, splits at
+ * the largest transfer, moves unaligned reads through memory of its own, and
+ * keeps deadlines. docs/fs-boundary.md walks through it, call by call.
  */
 #ifndef KVTIER_FS_H
 #define KVTIER_FS_H
@@ -116,7 +122,9 @@ enum kvt_fs_op {
 
 enum kvt_fs_flags {
     /* any operation: the element behind this one in the same submit starts
-     * only after this one succeeded; otherwise it ends with -ECANCELED */
+     * only after this one succeeded; otherwise it ends with -ECANCELED. In
+     * such a chain an element without a file uses the one that an OPEN before
+     * it opened, and a CLOSE of an open file runs whatever failed before */
     KVT_FS_THEN = 1u << 0,
     /* OPEN */
     KVT_FS_FOR_WRITE = 1u << 1, /* read and write; otherwise read only */
@@ -131,6 +139,8 @@ enum kvt_fs_flags {
     KVT_FS_IF_ABSENT = 1u << 6,
     /* PUBLISH: file and name survive a power loss when it completes */
     KVT_FS_DURABLE = 1u << 7,
+    /* the core's: only a thread of the pool may carry it out */
+    KVT_FS_NOT_INLINE = 1u << 30,
 };
 
 /* One piece of work. All that it points to is borrowed until `done` ran.
@@ -152,13 +162,27 @@ struct kvt_fs_elem {
     /* Runs once, on the thread that polls the queue; may submit to it. */
     void (*done)(struct kvt_fs_elem *elem);
     void *arg;
+    /* CLOCK_MONOTONIC; 0 = none. When it passes, the element ends with
+     * -ETIMEDOUT, and everything that it points to is free again but for
+     * memory from kvt_mem_alloc, which is held until the transfer is really
+     * over: a transfer that a device has cannot be recalled. Foreign memory
+     * goes through memory of the core's (bytes_copied), both ways. An element
+     * of a chain takes the deadline of the chain's first. */
+    int64_t deadline_ns;
+    /* Null, or told once the operation behind an element that ended with
+     * -ETIMEDOUT is really over, with its result: on the thread that polls
+     * the queue. The outcome of a write is unknown until then. A file that an
+     * OPEN delivers so late is closed by the core. */
+    void (*late)(void *late_arg, int64_t result);
+    void *late_arg;
     /* results */
     int64_t result;
     uint64_t file_size;
     /* the core's and the adapter's own while the element is in flight */
     struct kvt_fs_queue *queue;
-    struct kvt_fs_elem *next;
-    uint64_t scratch[4];
+    struct kvt_fs_elem *next; /* in whatever list it is in */
+    struct kvt_fs_elem *then; /* the rest of its chain */
+    uint64_t scratch[4];      /* the adapter's */
 };
 
 /* Bytes of all slices of an element. */
@@ -178,7 +202,7 @@ struct kvt_fs_queue_options {
 KVT_API int kvt_fs_queue_open(struct kvt_fs *fs,
                               const struct kvt_fs_queue_options *options,
                               struct kvt_fs_queue **queue);
-/* 0, or -EBUSY while elements are in flight. Null is allowed. */
+/* 0, or -EBUSY while elements are in flight or linger. Null is allowed. */
 KVT_API int kvt_fs_queue_close(struct kvt_fs_queue *queue);
 /* Starts `count` elements. Never fails as a whole: each has its result. */
 KVT_API void kvt_fs_submit(struct kvt_fs_queue *queue,
@@ -190,6 +214,9 @@ KVT_API size_t kvt_fs_poll(struct kvt_fs_queue *queue, size_t min,
                            int64_t deadline_ns);
 /* Elements submitted and not completed. */
 KVT_API size_t kvt_fs_in_flight(const struct kvt_fs_queue *queue);
+/* Elements that ended at their deadline and are not over: the queue has to be
+ * polled until there are none before it can be closed. */
+KVT_API size_t kvt_fs_lingering(const struct kvt_fs_queue *queue);
 /* As kvt_fs_submit of one KVT_FS_WAIT element, and nothing else: starts no
  * I/O, so that it may be called under a lock, before the element is shown to
  * the thread that will post it. */
@@ -204,6 +231,30 @@ KVT_API void kvt_fs_wake(struct kvt_fs_queue *queue);
 /* Carries out one element and waits for it; `done` is not called. Returns
  * its result. For the control plane. */
 KVT_API int64_t kvt_fs_run(struct kvt_fs *fs, struct kvt_fs_elem *elem);
+
+/* Memory ------------------------------------------------------------------ */
+
+/* Memory that the mount moves without a copy of the core's: aligned for it,
+ * registered with it. Never required: any memory works. */
+
+/* Returns `size` bytes in `*mem` (free with kvt_mem_free). 0 or -errno. */
+KVT_API int kvt_mem_alloc(struct kvt_fs *fs, size_t size, struct kvt_mem **mem);
+/* Offers the caller's memory, which must stay until kvt_mem_free. It is still
+ * foreign where deadlines are concerned. */
+KVT_API int kvt_mem_register(struct kvt_fs *fs, void *base, size_t size,
+                             struct kvt_mem **mem);
+KVT_API void *kvt_mem_base(const struct kvt_mem *mem);
+KVT_API size_t kvt_mem_size(const struct kvt_mem *mem);
+/* True while a transfer that ended at its deadline may still touch it. */
+KVT_API bool kvt_mem_is_held(const struct kvt_mem *mem);
+/* Calls `released` when the last hold is over (at once when there is none),
+ * on whatever thread that is. One at a time; null takes it back. */
+KVT_API void
+kvt_mem_on_release(struct kvt_mem *mem,
+                   void (*released)(struct kvt_mem *mem, void *arg), void *arg);
+/* Gives it back; null is allowed. While it is held, that happens when the
+ * hold is over. */
+KVT_API void kvt_mem_free(struct kvt_mem *mem);
 
 /* Control calls: blocking, rare. 0 or -errno ------------------------------ */
 
@@ -257,6 +308,25 @@ KVT_API void kvt_fs_unlock(struct kvt_fs_lock *lock);
 KVT_API int kvt_fs_usage(struct kvt_fs *fs, struct kvt_fs_usage *usage);
 /* Removes an empty directory. */
 KVT_API int kvt_fs_rmdir(struct kvt_fs *fs, const char *path);
+/* Removes a directory and all below it; one that is missing is a success. */
+KVT_API int kvt_fs_remove_tree(struct kvt_fs *fs, const char *path);
+/* A second name for a file: -EEXIST when `to` exists. */
+KVT_API int kvt_fs_link(struct kvt_fs *fs, const char *from, const char *to);
+KVT_API int kvt_fs_truncate(struct kvt_fs *fs, struct kvt_fs_file *file,
+                            uint64_t size);
+/* Reserves blocks for [0, size) of a file without changing its size.
+ * -EOPNOTSUPP where there is no such thing. */
+KVT_API int kvt_fs_allocate(struct kvt_fs *fs, struct kvt_fs_file *file,
+                            uint64_t size);
+enum kvt_fs_advice {
+    KVT_FS_WARM, /* it will be read soon */
+    KVT_FS_DROP, /* it will not: caches may let it go */
+};
+/* A hint; the only errors are those of the arguments. `size` 0 = to the end
+ * of the file. */
+KVT_API int kvt_fs_advise(struct kvt_fs *fs, struct kvt_fs_file *file,
+                          uint64_t offset, uint64_t size,
+                          enum kvt_fs_advice advice);
 
 /* Counters since the mount. */
 struct kvt_fs_counters {
@@ -274,7 +344,10 @@ struct kvt_fs_mount_args {
     size_t size;
     const char *root; /* absolute */
     const struct kvt_config *config;
-    bool read_only; /* create nothing */
+    bool read_only;       /* create nothing */
+    struct kvt_fs *inner; /* what a wrapper wraps; stays mounted until the
+                             wrapper is unmounted, by the core. Otherwise
+                             null */
 };
 
 /* A ring of the adapter's own. */
@@ -293,6 +366,12 @@ struct kvt_fs_queue_ops {
     void (*wake)(struct kvt_fs_queue *queue);
     /* required; nothing is in flight */
     void (*close)(struct kvt_fs_queue *queue);
+    /* A bit (1 << operation) for each operation that `submit` takes. The
+     * others go to `execute` on a thread of the core's pool; 0 = takes all */
+    uint32_t operations;
+    /* True when `submit` keeps the order of chains by itself; otherwise the
+     * core hands over an element when the one before it succeeded */
+    bool chains;
 };
 
 struct kvt_fs_ops {
@@ -307,8 +386,11 @@ struct kvt_fs_ops {
     /* null: queues come from the core's pool, which calls `execute` */
     const struct kvt_fs_queue_ops *queue;
     /* Carries out one element, blocking, from any thread; returns the
-     * result. Required without `queue`. -EOPNOTSUPP for FETCH and PUBLISH
-     * makes the core emulate them from OPEN, READ, WRITE, sync and CLOSE. */
+     * result. Required unless the ring takes all operations. -EOPNOTSUPP for
+     * FETCH and PUBLISH makes the core emulate them from OPEN, READ, WRITE,
+     * sync, CLOSE and rename. It is never given a transfer above
+     * facts.transfer_max, more slices than facts.slices_max, or one that is
+     * not aligned as the facts say; a ring is given transfers as they come. */
     int64_t (*execute)(struct kvt_fs *fs, struct kvt_fs_elem *elem);
     /* required control calls, as the functions above */
     int (*mkdirs)(struct kvt_fs *fs, const char *path);
@@ -321,8 +403,29 @@ struct kvt_fs_ops {
     int (*lock)(struct kvt_fs *fs, const char *path, const char *holder,
                 char *owner, size_t owner_size, struct kvt_fs_lock **lock);
     void (*unlock)(struct kvt_fs_lock *lock);
-    /* null: a stat of the root */
+    /* null: `usage` */
     int (*probe)(struct kvt_fs *fs);
+    /* null: list, remove, rmdir */
+    int (*remove_tree)(struct kvt_fs *fs, const char *path);
+    /* null: -EOPNOTSUPP, and facts.hard_links is false */
+    int (*link)(struct kvt_fs *fs, const char *from, const char *to);
+    /* null: -EOPNOTSUPP */
+    int (*truncate)(struct kvt_fs *fs, struct kvt_fs_file *file, uint64_t size);
+    int (*allocate)(struct kvt_fs *fs, struct kvt_fs_file *file, uint64_t size);
+    /* null: nothing is done */
+    int (*advise)(struct kvt_fs *fs, struct kvt_fs_file *file, uint64_t offset,
+                  uint64_t size, enum kvt_fs_advice advice);
+    /* null: mem_alloc is aligned memory of the operating system, and
+     * mem_register does nothing. `cookie` is the adapter's, in mem->cookie */
+    int (*mem_alloc)(struct kvt_fs *fs, size_t size, void **base,
+                     void **cookie);
+    int (*mem_register)(struct kvt_fs *fs, void *base, size_t size,
+                        void **cookie);
+    /* required with one of the two; also ends a registration */
+    void (*mem_free)(struct kvt_fs *fs, void *base, size_t size, void *cookie,
+                     bool registered);
+    /* Wrappers only: true. The core then mounts the inner adapter first. */
+    bool wraps;
 };
 
 /* Base of a mount; the first member of an adapter's own struct. */
@@ -343,8 +446,11 @@ struct kvt_fs_queue {
     struct kvt_fs_elem *backlog; /* submitted, not handed over yet */
     struct kvt_fs_elem **backlog_end;
     size_t backlog_count;
-    struct kvt_fs_elem *posted; /* atomic stack of completed waits */
-    int woken;                  /* atomic */
+    struct kvt_fs_elem *posted;    /* atomic stack: done by other threads */
+    int woken;                     /* atomic */
+    struct kvt_fs_shadow *shadows; /* elements with a deadline, under way */
+    size_t shadow_count;
+    size_t lingering;
 };
 
 /* For adapters: ends one element inside poll. */

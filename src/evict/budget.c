@@ -25,7 +25,7 @@ bool kvt_charge_covers(struct kvt_charge have, struct kvt_charge want)
 
 static uint64_t shortage(uint64_t used, uint64_t need, uint64_t limit)
 {
-    uint64_t total = used + need;
+    uint64_t total = need <= UINT64_MAX - used ? used + need : UINT64_MAX;
     return total > limit ? total - limit : 0;
 }
 

@@ -3,6 +3,7 @@
 #include "fs/fs_core.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 const struct kvt_fs_facts *kvt_fs_facts(const struct kvt_fs *fs)
@@ -12,7 +13,7 @@ const struct kvt_fs_facts *kvt_fs_facts(const struct kvt_fs *fs)
 
 const char *kvt_fs_name(const struct kvt_fs *fs)
 {
-    return fs->ops->name;
+    return fs->core->name;
 }
 
 uint64_t kvt_fs_elem_bytes(const struct kvt_fs_elem *elem)
@@ -75,6 +76,73 @@ int kvt_fs_rmdir(struct kvt_fs *fs, const char *path)
 int kvt_fs_usage(struct kvt_fs *fs, struct kvt_fs_usage *usage)
 {
     return fs->ops->usage(fs, usage);
+}
+
+/* Names of one directory, kept while what they name is removed. */
+struct names {
+    struct kvt_fs *fs;
+    const char *path;
+    int rc;
+};
+
+static int remove_one(const struct kvt_fs_dirent *entry, void *arg)
+{
+    struct names *names = arg;
+    char path[4096];
+    int size = snprintf(path, sizeof path, "%s/%s", names->path, entry->name);
+    if (size < 0 || (size_t)size >= sizeof path) {
+        return -ENAMETOOLONG;
+    }
+    if (entry->type == KVT_FS_TYPE_DIRECTORY) {
+        return kvt_fs_remove_tree(names->fs, path);
+    }
+    struct kvt_fs_elem remove = {.op = KVT_FS_REMOVE, .path = path};
+    int64_t rc = kvt_fs_run(names->fs, &remove);
+    return rc == -ENOENT ? 0 : (int)rc;
+}
+
+int kvt_fs_remove_tree(struct kvt_fs *fs, const char *path)
+{
+    if (!path_is_inside(path)) {
+        return -EINVAL;
+    }
+    if (fs->ops->remove_tree != NULL) {
+        return fs->ops->remove_tree(fs, path);
+    }
+    struct names names = {.fs = fs, .path = path};
+    int rc = fs->ops->list(fs, path, false, remove_one, &names);
+    if (rc == 0) {
+        rc = fs->ops->rmdir(fs, path);
+    }
+    return rc == -ENOENT ? 0 : rc;
+}
+
+int kvt_fs_link(struct kvt_fs *fs, const char *from, const char *to)
+{
+    if (!path_is_inside(from) || !path_is_inside(to)) {
+        return -EINVAL;
+    }
+    return fs->ops->link != NULL ? fs->ops->link(fs, from, to) : -EOPNOTSUPP;
+}
+
+int kvt_fs_truncate(struct kvt_fs *fs, struct kvt_fs_file *file, uint64_t size)
+{
+    return fs->ops->truncate != NULL ? fs->ops->truncate(fs, file, size)
+                                     : -EOPNOTSUPP;
+}
+
+int kvt_fs_allocate(struct kvt_fs *fs, struct kvt_fs_file *file, uint64_t size)
+{
+    return fs->ops->allocate != NULL ? fs->ops->allocate(fs, file, size)
+                                     : -EOPNOTSUPP;
+}
+
+int kvt_fs_advise(struct kvt_fs *fs, struct kvt_fs_file *file, uint64_t offset,
+                  uint64_t size, enum kvt_fs_advice advice)
+{
+    return fs->ops->advise != NULL
+               ? fs->ops->advise(fs, file, offset, size, advice)
+               : 0;
 }
 
 int kvt_fs_lock(struct kvt_fs *fs, const char *path, const char *holder,

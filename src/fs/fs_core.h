@@ -1,5 +1,5 @@
 /* What the core keeps beside every mount, and its parts that call each
- * other: queues, the pool of threads, whole files. */
+ * other: queues, deadlines, the pool of threads, whole files. */
 #ifndef KVT_FS_FS_CORE_H
 #define KVT_FS_FS_CORE_H
 
@@ -8,7 +8,9 @@
 struct kvt_fs_pool;
 
 struct kvt_fs_core {
-    struct kvt_fs_pool *pool; /* for adapters without a ring, or null */
+    struct kvt_fs_pool *pool; /* for what the adapter has no ring for */
+    struct kvt_fs *inner;     /* what a wrapper wraps, or null */
+    char *name;               /* as configured: "trace:fault:posix" */
     /* counters, atomic */
     uint64_t submissions;
     uint64_t transfers;
@@ -17,13 +19,48 @@ struct kvt_fs_core {
     uint64_t in_flight_max;
 };
 
-/* The pool of threads: at most `threads`, started when there is work. */
+/* pool.c: at most `threads`, started when there is work. */
 struct kvt_fs_pool *kvt_fs_pool_open(struct kvt_fs *fs, uint32_t threads);
 void kvt_fs_pool_close(struct kvt_fs_pool *pool);
 extern const struct kvt_fs_queue_ops kvt_fs_pool_queue;
+/* Carries out one element beside a ring: it comes back through the queue's
+ * `posted`. */
+void kvt_fs_pool_aside(struct kvt_fs_pool *pool, struct kvt_fs_elem *elem);
 
-/* Carries out one element by the adapter's blocking call, emulating what it
- * lacks. Returns the element's result. */
+/* whole_file.c: carries out one element by the adapter's blocking call,
+ * emulating what it lacks. Returns the element's result. */
 int64_t kvt_fs_perform(struct kvt_fs *fs, struct kvt_fs_elem *elem);
+
+/* transfer.c: a READ or WRITE by the adapter's blocking call, split and
+ * aligned as its facts say. */
+int64_t kvt_fs_transfer(struct kvt_fs *fs, struct kvt_fs_elem *elem);
+
+/* queue.c: gives an element to the adapter, or to the pool beside it. */
+void kvt_fs_start(struct kvt_fs_queue *queue, struct kvt_fs_elem *chain);
+/* Pushes an element that another thread completed, and wakes the poller. */
+void kvt_fs_push_posted(struct kvt_fs_elem *elem);
+void kvt_fs_count_copied(struct kvt_fs *fs, uint64_t bytes);
+
+/* chain.c: what starts next when an element of a chain is done. */
+/* True when `elem` must not start, since its chain broke. */
+bool kvt_fs_chain_cancels(const struct kvt_fs_elem *elem, bool broken);
+/* Hands the chain's open file on. */
+void kvt_fs_chain_pass_file(const struct kvt_fs_elem *from,
+                            struct kvt_fs_elem *to);
+
+/* deadline.c: elements that may outlive their caller. */
+/* Replaces a chain that has a deadline by shadows that own all they point
+ * to, and starts those. Completes it with -ENOMEM when that fails. */
+void kvt_fs_shadow_start(struct kvt_fs_queue *queue, struct kvt_fs_elem *chain);
+/* The earliest deadline of what is under way or waits, or 0. */
+int64_t kvt_fs_deadline_next(const struct kvt_fs_queue *queue);
+/* Ends what is past its deadline. */
+void kvt_fs_deadline_expire(struct kvt_fs_queue *queue);
+
+/* memory.c: a transfer that outlives its caller holds the memory. */
+void kvt_mem_hold(struct kvt_mem *mem);
+void kvt_mem_unhold(struct kvt_mem *mem);
+/* Does the core own it, so that a transfer may outlive its caller in it? */
+bool kvt_mem_is_ours(const struct kvt_mem *mem);
 
 #endif

@@ -38,6 +38,8 @@ struct kvt_fs_pool {
     pthread_cond_t work;
     struct pool_queue *line; /* queues with unstarted elements */
     struct pool_queue **line_end;
+    struct kvt_fs_elem *aside; /* elements beside a ring */
+    struct kvt_fs_elem **aside_end;
     uint32_t threads_started;
     uint32_t idle;
     bool stop;
@@ -89,6 +91,18 @@ static struct kvt_fs_elem *take_turn(struct kvt_fs_pool *pool)
     return chain;
 }
 
+static struct kvt_fs_elem *take_aside(struct kvt_fs_pool *pool)
+{
+    struct kvt_fs_elem *elem = pool->aside;
+    if (elem != NULL) {
+        pool->aside = elem->next;
+        if (pool->aside == NULL) {
+            pool->aside_end = &pool->aside;
+        }
+    }
+    return elem;
+}
+
 /* Carries out a chain and links the results behind each other. */
 static void carry_out(struct kvt_fs *fs, struct kvt_fs_elem *chain,
                       struct kvt_fs_elem **last, size_t *count)
@@ -96,8 +110,12 @@ static void carry_out(struct kvt_fs *fs, struct kvt_fs_elem *chain,
     bool broken = false;
     *count = 0;
     for (struct kvt_fs_elem *elem = chain; elem != NULL; elem = elem->next) {
-        elem->result = broken ? -ECANCELED : kvt_fs_perform(fs, elem);
-        broken = elem->result < 0;
+        bool cancel = kvt_fs_chain_cancels(elem, broken);
+        elem->result = cancel ? -ECANCELED : kvt_fs_perform(fs, elem);
+        broken = broken || elem->result < 0;
+        if (elem->next != NULL) {
+            kvt_fs_chain_pass_file(elem, elem->next);
+        }
         *last = elem;
         ++*count;
     }
@@ -122,6 +140,14 @@ static void *worker(void *arg)
     struct kvt_fs_pool *pool = arg;
     pthread_mutex_lock(&pool->mutex);
     for (;;) {
+        struct kvt_fs_elem *single = take_aside(pool);
+        if (single != NULL) {
+            pthread_mutex_unlock(&pool->mutex);
+            single->result = kvt_fs_perform(pool->fs, single);
+            kvt_fs_push_posted(single);
+            pthread_mutex_lock(&pool->mutex);
+            continue;
+        }
         struct kvt_fs_elem *chain = take_turn(pool);
         if (chain != NULL) {
             pthread_mutex_unlock(&pool->mutex);
@@ -185,7 +211,8 @@ static void pool_queue_submit(struct kvt_fs_queue *base,
         queue->in_line = true;
     }
     /* the poller takes one chain itself, and so needs no thread at all */
-    size_t helpers = queue->poll_works ? chains - 1 : chains;
+    bool inline_first = (first->flags & KVT_FS_NOT_INLINE) == 0;
+    size_t helpers = queue->poll_works && inline_first ? chains - 1 : chains;
     if (call_workers(pool, helpers) != 0) {
         queue->poll_works = true; /* no thread to be had: the poller works */
     }
@@ -197,8 +224,9 @@ static bool poller_works(struct pool_queue *queue)
 {
     struct kvt_fs_pool *pool = queue->pool;
     pthread_mutex_lock(&pool->mutex);
-    struct kvt_fs_elem *chain =
-        queue->unstarted != NULL ? take_chain(queue) : NULL;
+    bool ours = queue->unstarted != NULL &&
+                (queue->unstarted->flags & KVT_FS_NOT_INLINE) == 0;
+    struct kvt_fs_elem *chain = ours ? take_chain(queue) : NULL;
     pthread_mutex_unlock(&pool->mutex);
     if (chain == NULL) {
         return false;
@@ -212,6 +240,18 @@ static bool poller_works(struct pool_queue *queue)
         elem = next;
     }
     return true;
+}
+
+/* The poller has a deadline and so carries out nothing itself: a thread has
+ * to take what was left for it. */
+static void leave_to_workers(struct pool_queue *queue)
+{
+    struct kvt_fs_pool *pool = queue->pool;
+    pthread_mutex_lock(&pool->mutex);
+    if (queue->unstarted != NULL) {
+        call_workers(pool, 1);
+    }
+    pthread_mutex_unlock(&pool->mutex);
 }
 
 /* Waits until `min` are done, the deadline, or a wake; queue->mutex held. */
@@ -241,8 +281,9 @@ static void pool_queue_poll(struct kvt_fs_queue *base, size_t min,
                             int64_t deadline_ns)
 {
     struct pool_queue *queue = (struct pool_queue *)base;
-    if (min > 0 && queue->poll_works && deadline_ns == 0 &&
-        poller_works(queue)) {
+    if (min > 0 && queue->poll_works && deadline_ns != 0) {
+        leave_to_workers(queue);
+    } else if (min > 0 && queue->poll_works && poller_works(queue)) {
         min = 0; /* take what is done by now, and let the caller look */
     }
     if (min > base->in_adapter && base->in_adapter > 0) {
@@ -343,7 +384,25 @@ const struct kvt_fs_queue_ops kvt_fs_pool_queue = {
     .poll = pool_queue_poll,
     .wake = pool_queue_wake,
     .close = pool_queue_close,
+    .chains = true,
 };
+
+void kvt_fs_pool_aside(struct kvt_fs_pool *pool, struct kvt_fs_elem *elem)
+{
+    elem->next = NULL;
+    pthread_mutex_lock(&pool->mutex);
+    *pool->aside_end = elem;
+    pool->aside_end = &elem->next;
+    int rc = call_workers(pool, 1);
+    if (rc != 0) {
+        take_aside(pool); /* no thread at all: it was the only one */
+    }
+    pthread_mutex_unlock(&pool->mutex);
+    if (rc != 0) {
+        elem->result = rc;
+        kvt_fs_push_posted(elem);
+    }
+}
 
 struct kvt_fs_pool *kvt_fs_pool_open(struct kvt_fs *fs, uint32_t threads)
 {
@@ -355,6 +414,7 @@ struct kvt_fs_pool *kvt_fs_pool_open(struct kvt_fs *fs, uint32_t threads)
     pool->fs = fs;
     pool->threads_max = threads;
     pool->line_end = &pool->line;
+    pool->aside_end = &pool->aside;
     pthread_mutex_init(&pool->mutex, NULL);
     pthread_cond_init(&pool->work, NULL);
     return pool;

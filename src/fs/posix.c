@@ -38,6 +38,7 @@ static int64_t posix_open(struct kvt_fs *fs, struct kvt_fs_elem *elem)
     flags |= (elem->flags & KVT_FS_FOR_WRITE) != 0 ? O_RDWR : O_RDONLY;
     flags |= (elem->flags & KVT_FS_CREATE) != 0 ? O_CREAT : 0;
     flags |= (elem->flags & KVT_FS_EXCLUSIVE) != 0 ? O_EXCL : 0;
+    flags |= ((struct posix_fs *)fs)->direct ? O_DIRECT : 0;
     struct posix_file *file = malloc(sizeof *file);
     if (file == NULL) {
         return -ENOMEM;
@@ -338,6 +339,40 @@ static int posix_rmdir(struct kvt_fs *fs, const char *path)
     return unlinkat(root_of(fs), path, AT_REMOVEDIR) == 0 ? 0 : -errno;
 }
 
+static int posix_link(struct kvt_fs *fs, const char *from, const char *to)
+{
+    int root = root_of(fs);
+    return linkat(root, from, root, to, 0) == 0 ? 0 : -errno;
+}
+
+static int posix_truncate(struct kvt_fs *fs, struct kvt_fs_file *file,
+                          uint64_t size)
+{
+    (void)fs;
+    int fd = ((struct posix_file *)file)->fd;
+    return ftruncate(fd, (off_t)size) == 0 ? 0 : -errno;
+}
+
+static int posix_allocate(struct kvt_fs *fs, struct kvt_fs_file *file,
+                          uint64_t size)
+{
+    (void)fs;
+    int fd = ((struct posix_file *)file)->fd;
+    int rc = fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, (off_t)size);
+    return rc == 0 ? 0 : -errno;
+}
+
+static int posix_advise(struct kvt_fs *fs, struct kvt_fs_file *file,
+                        uint64_t offset, uint64_t size,
+                        enum kvt_fs_advice advice)
+{
+    (void)fs;
+    int fd = ((struct posix_file *)file)->fd;
+    return -posix_fadvise(fd, (off_t)offset, (off_t)size,
+                          advice == KVT_FS_WARM ? POSIX_FADV_WILLNEED
+                                                : POSIX_FADV_DONTNEED);
+}
+
 static int posix_usage(struct kvt_fs *fs, struct kvt_fs_usage *usage)
 {
     struct statvfs st;
@@ -404,35 +439,38 @@ static int mount_failed(const struct kvt_fs_mount_args *args, int errnum,
                          strerror(errnum));
 }
 
-static int posix_check_settings(const struct kvt_fs_mount_args *args,
-                                struct kvt_error *err)
+/* `auto` is the page cache here: with blocking calls, one element a thread,
+ * its read-ahead and write-behind are worth more than a copy saved. */
+static int posix_set_direct(struct posix_fs *fs,
+                            const struct kvt_fs_mount_args *args,
+                            struct kvt_error *err)
 {
     struct kvt_setting direct;
     int rc = kvt_config_get(args->config, "direct", &direct, err);
-    if (rc == KVT_OK && strcmp(direct.value, "on") == 0) {
-        rc = kvt_error_set(err, KVT_ERR_INVALID_PARAMS, 0, "direct",
-                           "set direct to auto or off",
-                           "direct = on (from %s) cannot be kept: the posix "
-                           "adapter of this version goes through the page "
-                           "cache",
-                           direct.source);
+    if (rc != KVT_OK || strcmp(direct.value, "on") != 0) {
+        return rc;
     }
-    return rc;
+    if (kvt_posix_find_direct(fs, args->read_only) != 0) {
+        return kvt_error_set(err, KVT_ERR_NOT_SUPPORTED, EINVAL, args->root,
+                             "set direct to auto or off, or name a directory "
+                             "on another file system",
+                             "direct = on (from %s) cannot be kept: the file "
+                             "system refuses direct I/O, or only pretends",
+                             direct.source);
+    }
+    fs->direct = true;
+    return KVT_OK;
 }
 
 static int posix_mount(const struct kvt_fs_mount_args *args,
                        struct kvt_fs **out, struct kvt_error *err)
 {
     char path[PATH_MAX];
-    int rc = posix_check_settings(args, err);
-    if (rc != KVT_OK) {
-        return rc;
-    }
     if (strlen(args->root) >= sizeof path) {
         return mount_failed(args, ENAMETOOLONG, "open", err);
     }
     strcpy(path, args->root);
-    rc = args->read_only ? 0 : make_directories(AT_FDCWD, path);
+    int rc = args->read_only ? 0 : make_directories(AT_FDCWD, path);
     if (rc != 0) {
         return mount_failed(args, -rc, "make", err);
     }
@@ -453,6 +491,12 @@ static int posix_mount(const struct kvt_fs_mount_args *args,
     extern const struct kvt_fs_ops kvt_fs_posix;
     fs->base.ops = &kvt_fs_posix;
     posix_find_facts(fs, &st);
+    rc = posix_set_direct(fs, args, err);
+    if (rc != KVT_OK) {
+        close(fs->root);
+        free(fs);
+        return rc;
+    }
     *out = &fs->base;
     return KVT_OK;
 }
@@ -468,7 +512,7 @@ const struct kvt_fs_ops kvt_fs_posix = {
     .size = sizeof(struct kvt_fs_ops),
     .version = KVT_FS_VERSION,
     .name = "posix",
-    .summary = "a directory of a mounted file system, through the page cache",
+    .summary = "a directory of a mounted file system, by blocking calls",
     .mount = posix_mount,
     .unmount = posix_unmount,
     .execute = posix_execute,
@@ -477,6 +521,10 @@ const struct kvt_fs_ops kvt_fs_posix = {
     .rename = posix_rename,
     .rmdir = posix_rmdir,
     .usage = posix_usage,
+    .link = posix_link,
+    .truncate = posix_truncate,
+    .allocate = posix_allocate,
+    .advise = posix_advise,
     .lock = kvt_posix_lock,
     .unlock = kvt_posix_unlock,
 };

@@ -7,8 +7,13 @@
 
 struct posix_fs {
     struct kvt_fs base;
-    int root; /* descriptor of the root directory */
+    int root;    /* descriptor of the root directory */
+    bool direct; /* files are opened with O_DIRECT */
 };
+
+/* Does the mount really transfer past the page cache, and at what alignment?
+ * 0 and the facts filled; -EINVAL when it does not. src/fs/posix_direct.c. */
+int kvt_posix_find_direct(struct posix_fs *fs, bool read_only);
 
 /* Locks through flock(2): src/fs/posix_lock.c. */
 int kvt_posix_lock(struct kvt_fs *fs, const char *path, const char *holder,

@@ -1,6 +1,7 @@
 /* Queues as a layout sees them, over an adapter's ring or the core's pool:
- * bounds what the adapter holds, keeps the rest, counts, and carries
- * completions from other threads. No locks and no allocation here. */
+ * bounds what the adapter holds, keeps the rest, keeps chains in order,
+ * counts, and carries completions from other threads. No locks and no
+ * allocation here; what has a deadline takes the way through deadline.c. */
 #include "core/clock.h"
 #include "fs/fs_core.h"
 
@@ -30,6 +31,9 @@ int kvt_fs_queue_open(struct kvt_fs *fs,
     q->backlog_count = 0;
     q->posted = NULL;
     q->woken = 0;
+    q->shadows = NULL;
+    q->shadow_count = 0;
+    q->lingering = 0;
     return 0;
 }
 
@@ -38,7 +42,7 @@ int kvt_fs_queue_close(struct kvt_fs_queue *queue)
     if (queue == NULL) {
         return 0;
     }
-    if (kvt_fs_in_flight(queue) > 0) {
+    if (kvt_fs_in_flight(queue) > 0 || queue->lingering > 0) {
         return -EBUSY;
     }
     queue->ops->close(queue);
@@ -47,8 +51,16 @@ int kvt_fs_queue_close(struct kvt_fs_queue *queue)
 
 size_t kvt_fs_in_flight(const struct kvt_fs_queue *queue)
 {
-    return queue->in_adapter + queue->waiting + queue->backlog_count;
+    return queue->in_adapter - queue->lingering + queue->waiting +
+           queue->backlog_count;
 }
+
+size_t kvt_fs_lingering(const struct kvt_fs_queue *queue)
+{
+    return queue->lingering;
+}
+
+/* Counters ---------------------------------------------------------------- */
 
 static void count_submission(struct kvt_fs_core *core, size_t count)
 {
@@ -63,48 +75,119 @@ static void count_submission(struct kvt_fs_core *core, size_t count)
     }
 }
 
+void kvt_fs_count_copied(struct kvt_fs *fs, uint64_t bytes)
+{
+    __atomic_fetch_add(&fs->core->bytes_copied, bytes, __ATOMIC_RELAXED);
+}
+
+/* Handing over ------------------------------------------------------------ */
+
 static size_t chain_count(const struct kvt_fs_elem *elem)
 {
     size_t count = 1;
-    while ((elem->flags & KVT_FS_THEN) != 0) {
-        elem = elem->next;
+    for (; elem->then != NULL; elem = elem->then) {
         count++;
     }
     return count;
 }
 
-/* Hands the adapter what it has room for. Chains go whole, and a chain
- * longer than the depth goes when the adapter is empty. */
+static bool takes(const struct kvt_fs_queue_ops *ops, enum kvt_fs_op op)
+{
+    return ops->operations == 0 || (ops->operations & 1u << op) != 0;
+}
+
+/* Can the adapter keep this chain in order by itself? */
+static bool takes_chain(const struct kvt_fs_queue_ops *ops,
+                        const struct kvt_fs_elem *chain)
+{
+    if (chain->then == NULL) {
+        return takes(ops, chain->op);
+    }
+    bool all = ops->chains;
+    for (; chain != NULL && all; chain = chain->then) {
+        all = takes(ops, chain->op);
+    }
+    return all;
+}
+
+/* One element for which the chain behind it waits in `then`. */
+static void start_one(struct kvt_fs_queue *queue, struct kvt_fs_elem *elem)
+{
+    elem->next = NULL;
+    if (takes(queue->ops, elem->op)) {
+        queue->ops->submit(queue, elem);
+    } else {
+        kvt_fs_pool_aside(queue->fs->core->pool, elem);
+    }
+}
+
+/* Links a chain by `next`, as adapters take it; returns where it ends. */
+static struct kvt_fs_elem **link_chain(struct kvt_fs_elem *chain)
+{
+    struct kvt_fs_elem *last = chain;
+    for (; last->then != NULL; last = last->then) {
+        last->next = last->then;
+    }
+    last->next = NULL;
+    return &last->next;
+}
+
+void kvt_fs_start(struct kvt_fs_queue *queue, struct kvt_fs_elem *chain)
+{
+    if (takes_chain(queue->ops, chain)) {
+        link_chain(chain);
+        queue->ops->submit(queue, chain);
+    } else {
+        start_one(queue, chain);
+    }
+}
+
+/* Hands the adapter what it has room for, in one call. A chain longer than
+ * the depth goes when the adapter is empty. */
 static void hand_over(struct kvt_fs_queue *queue)
 {
-    struct kvt_fs_elem *first = queue->backlog;
-    struct kvt_fs_elem **end = &queue->backlog;
+    struct kvt_fs_elem *list = NULL; /* all at once */
+    struct kvt_fs_elem **end = &list;
+    struct kvt_fs_elem *single = NULL; /* one by one */
+    struct kvt_fs_elem **single_end = &single;
     size_t total = 0;
-
-    while (*end != NULL) {
-        size_t count = chain_count(*end);
-        size_t busy = queue->in_adapter + total;
-        if (busy > 0 && busy + count > queue->depth) {
+    while (queue->backlog != NULL) {
+        struct kvt_fs_elem *chain = queue->backlog;
+        size_t count = chain_count(chain);
+        if (queue->in_adapter > 0 && queue->in_adapter + count > queue->depth) {
             break;
         }
-        for (size_t i = 0; i < count; i++) {
-            end = &(*end)->next;
-        }
+        queue->backlog = chain->next;
+        queue->backlog_count -= count;
+        queue->in_adapter += count;
         total += count;
+        if (chain->deadline_ns == 0 && takes_chain(queue->ops, chain)) {
+            *end = chain;
+            end = link_chain(chain);
+        } else {
+            chain->next = NULL;
+            *single_end = chain;
+            single_end = &chain->next;
+        }
     }
-    if (total == 0) {
-        return;
-    }
-    struct kvt_fs_elem *rest = *end;
-    *end = NULL;
-    queue->backlog = rest;
-    if (rest == NULL) {
+    if (queue->backlog == NULL) {
         queue->backlog_end = &queue->backlog;
     }
-    queue->backlog_count -= total;
-    queue->in_adapter += total;
-    count_submission(queue->fs->core, total);
-    queue->ops->submit(queue, first);
+    if (total > 0) {
+        count_submission(queue->fs->core, total);
+    }
+    if (list != NULL) {
+        queue->ops->submit(queue, list);
+    }
+    while (single != NULL) {
+        struct kvt_fs_elem *chain = single;
+        single = chain->next;
+        if (chain->deadline_ns != 0) {
+            kvt_fs_shadow_start(queue, chain);
+        } else {
+            start_one(queue, chain);
+        }
+    }
 }
 
 void kvt_fs_expect(struct kvt_fs_queue *queue, struct kvt_fs_elem *elem)
@@ -113,6 +196,7 @@ void kvt_fs_expect(struct kvt_fs_queue *queue, struct kvt_fs_elem *elem)
     elem->flags = 0;
     elem->queue = queue;
     elem->next = NULL;
+    elem->then = NULL;
     queue->waiting++;
 }
 
@@ -120,6 +204,7 @@ void kvt_fs_submit(struct kvt_fs_queue *queue, struct kvt_fs_elem *elems,
                    size_t count)
 {
     assert(count == 0 || (elems[count - 1].flags & KVT_FS_THEN) == 0);
+    bool head = true;
     for (size_t i = 0; i < count; i++) {
         struct kvt_fs_elem *elem = &elems[i];
         assert(elem->op > 0 && elem->op < KVT_FS_OP_COUNT);
@@ -127,16 +212,23 @@ void kvt_fs_submit(struct kvt_fs_queue *queue, struct kvt_fs_elem *elems,
             kvt_fs_expect(queue, elem);
             continue;
         }
+        bool last = (elem->flags & KVT_FS_THEN) == 0;
         elem->queue = queue;
         elem->next = NULL;
-        *queue->backlog_end = elem;
-        queue->backlog_end = &elem->next;
+        elem->then = last ? NULL : elem + 1;
+        if (head) {
+            *queue->backlog_end = elem;
+            queue->backlog_end = &elem->next;
+        }
+        head = last;
         queue->backlog_count++;
     }
     if (queue->backlog != NULL) {
         hand_over(queue);
     }
 }
+
+/* Completion -------------------------------------------------------------- */
 
 /* Every adapter's promise, checked in one place: a write is all or an
  * error. */
@@ -149,16 +241,41 @@ static int64_t checked_result(const struct kvt_fs_elem *elem, int64_t result)
     return result;
 }
 
-void kvt_fs_complete(struct kvt_fs_elem *elem, int64_t result)
+static void end_one(struct kvt_fs_elem *elem, int64_t result)
 {
     struct kvt_fs_queue *queue = elem->queue;
     assert(queue->in_adapter > 0);
     queue->in_adapter--;
     queue->completed++;
     __atomic_fetch_sub(&queue->fs->core->in_flight, 1, __ATOMIC_RELAXED);
-    elem->result = checked_result(elem, result);
+    elem->result = result;
     if (elem->done != NULL) {
         elem->done(elem);
+    }
+}
+
+void kvt_fs_complete(struct kvt_fs_elem *elem, int64_t result)
+{
+    struct kvt_fs_queue *queue = elem->queue;
+    struct kvt_fs_elem *rest = NULL;
+    result = checked_result(elem, result);
+    /* an adapter that keeps no chains has this one element of it only */
+    if (elem->then != NULL && !takes_chain(queue->ops, elem)) {
+        rest = elem->then;
+        kvt_fs_chain_pass_file(elem, rest);
+    }
+    bool broken = result < 0;
+    end_one(elem, result);
+    while (rest != NULL && kvt_fs_chain_cancels(rest, broken)) {
+        struct kvt_fs_elem *behind = rest->then;
+        if (behind != NULL) {
+            kvt_fs_chain_pass_file(rest, behind);
+        }
+        end_one(rest, -ECANCELED);
+        rest = behind;
+    }
+    if (rest != NULL) {
+        start_one(queue, rest);
     }
 }
 
@@ -168,11 +285,9 @@ void kvt_fs_wake(struct kvt_fs_queue *queue)
     queue->ops->wake(queue);
 }
 
-void kvt_fs_post(struct kvt_fs_elem *elem, int64_t result)
+void kvt_fs_push_posted(struct kvt_fs_elem *elem)
 {
     struct kvt_fs_queue *queue = elem->queue;
-    assert(elem->op == KVT_FS_WAIT);
-    elem->result = result;
     struct kvt_fs_elem *head =
         __atomic_load_n(&queue->posted, __ATOMIC_RELAXED);
     do {
@@ -180,6 +295,13 @@ void kvt_fs_post(struct kvt_fs_elem *elem, int64_t result)
     } while (!__atomic_compare_exchange_n(&queue->posted, &head, elem, true,
                                           __ATOMIC_RELEASE, __ATOMIC_RELAXED));
     kvt_fs_wake(queue);
+}
+
+void kvt_fs_post(struct kvt_fs_elem *elem, int64_t result)
+{
+    assert(elem->op == KVT_FS_WAIT);
+    elem->result = result;
+    kvt_fs_push_posted(elem);
 }
 
 static void take_posted(struct kvt_fs_queue *queue)
@@ -191,13 +313,27 @@ static void take_posted(struct kvt_fs_queue *queue)
         __atomic_exchange_n(&queue->posted, NULL, __ATOMIC_ACQUIRE);
     while (elem != NULL) {
         struct kvt_fs_elem *next = elem->next;
-        queue->waiting--;
-        queue->completed++;
-        if (elem->done != NULL) {
-            elem->done(elem);
+        if (elem->op != KVT_FS_WAIT) {
+            kvt_fs_complete(elem, elem->result);
+        } else {
+            queue->waiting--;
+            queue->completed++;
+            if (elem->done != NULL) {
+                elem->done(elem);
+            }
         }
         elem = next;
     }
+}
+
+/* Poll -------------------------------------------------------------------- */
+
+static int64_t earlier(int64_t a_ns, int64_t b_ns)
+{
+    if (a_ns == 0 || b_ns == 0) {
+        return a_ns + b_ns;
+    }
+    return a_ns < b_ns ? a_ns : b_ns;
 }
 
 size_t kvt_fs_poll(struct kvt_fs_queue *queue, size_t min, int64_t deadline_ns)
@@ -207,13 +343,15 @@ size_t kvt_fs_poll(struct kvt_fs_queue *queue, size_t min, int64_t deadline_ns)
         bool woken = __atomic_exchange_n(&queue->woken, 0, __ATOMIC_ACQUIRE);
         take_posted(queue);
         hand_over(queue);
-        bool enough = queue->completed >= min || woken;
-        if (!enough && kvt_fs_in_flight(queue) == 0 && queue->completed > 0) {
-            enough = true;
-        }
+        bool idle = kvt_fs_in_flight(queue) == 0 && queue->completed > 0;
+        bool enough = queue->completed >= min || woken || idle;
         size_t before = queue->completed;
-        size_t want = enough ? 0 : min - queue->completed;
-        queue->ops->poll(queue, want, deadline_ns);
+        size_t want = enough ? 0 : min - before;
+        int64_t next_ns = kvt_fs_deadline_next(queue);
+        queue->ops->poll(queue, want, earlier(deadline_ns, next_ns));
+        if (next_ns != 0) {
+            kvt_fs_deadline_expire(queue);
+        }
         hand_over(queue);
         if (enough) {
             return queue->completed;

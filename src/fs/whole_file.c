@@ -1,8 +1,9 @@
-/* Fetch and publish for adapters that have only open, read, write and close:
- * emulated here, once. */
+/* One element by blocking calls. Fetch and publish for adapters that have only
+ * open, read, write and close: emulated here, once. */
 #include "fs/fs_core.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* The part of an element that the steps of a whole-file operation share. */
@@ -32,7 +33,7 @@ static int64_t fetch(struct kvt_fs *fs, struct kvt_fs_elem *elem)
         read.offset =
             open.file_size > elem->offset ? open.file_size - elem->offset : 0;
     }
-    rc = fs->ops->execute(fs, &read);
+    rc = kvt_fs_transfer(fs, &read);
     if (sized != 0) {
         elem->file_size = open.file_size;
     }
@@ -90,24 +91,56 @@ static int64_t open_temp(struct kvt_fs *fs, const char *path,
     return rc;
 }
 
-static int64_t write_temp(struct kvt_fs *fs, struct kvt_fs_elem *elem)
+/* Writes all slices from the start of the file. Where a mount takes whole
+ * blocks only, zeros fill the last one, and are cut off again. */
+static int64_t write_whole(struct kvt_fs *fs, struct kvt_fs_file *file,
+                           const struct kvt_fs_elem *elem)
 {
+    uint64_t bytes = kvt_fs_elem_bytes(elem);
+    uint64_t over = bytes % fs->facts.length_alignment;
     struct kvt_fs_elem write = {.op = KVT_FS_WRITE,
+                                .file = file,
                                 .slices = elem->slices,
                                 .slice_count = elem->slice_count};
-    int64_t rc = open_temp(fs, elem->temp_path, &write.file);
+    struct kvt_slice *padded = NULL;
+    if (over != 0) {
+        size_t pad = (size_t)(fs->facts.length_alignment - over);
+        size_t slices_size = elem->slice_count * sizeof padded[0];
+        padded = calloc(1, slices_size + sizeof padded[0] + pad);
+        if (padded == NULL) {
+            return -ENOMEM;
+        }
+        memcpy(padded, elem->slices, slices_size);
+        struct kvt_slice *last = &padded[elem->slice_count];
+        *last = (struct kvt_slice){last + 1, pad, NULL};
+        write.slices = padded;
+        write.slice_count++;
+    }
+    int64_t written = kvt_fs_transfer(fs, &write);
+    if (written >= 0 && (uint64_t)written != kvt_fs_elem_bytes(&write)) {
+        written = -EIO;
+    }
+    if (written >= 0 && over != 0) {
+        int rc = kvt_fs_truncate(fs, file, bytes);
+        written = rc != 0 ? rc : (int64_t)bytes;
+    }
+    free(padded);
+    return written;
+}
+
+static int64_t write_temp(struct kvt_fs *fs, struct kvt_fs_elem *elem)
+{
+    struct kvt_fs_file *file;
+    int64_t rc = open_temp(fs, elem->temp_path, &file);
     if (rc < 0) {
         return rc;
     }
-    int64_t written = fs->ops->execute(fs, &write);
-    if (written >= 0 && (uint64_t)written != kvt_fs_elem_bytes(elem)) {
-        written = -EIO;
-    }
+    int64_t written = write_whole(fs, file, elem);
     if (written >= 0 && (elem->flags & KVT_FS_DURABLE) != 0) {
-        rc = step(fs, KVT_FS_DATASYNC, write.file);
+        rc = step(fs, KVT_FS_DATASYNC, file);
     }
     /* close tells of lost writes, too */
-    int64_t closed = step(fs, KVT_FS_CLOSE, write.file);
+    int64_t closed = step(fs, KVT_FS_CLOSE, file);
     if (written >= 0 && (rc < 0 || closed < 0)) {
         written = rc < 0 ? rc : closed;
     }
@@ -145,6 +178,9 @@ static int64_t publish(struct kvt_fs *fs, struct kvt_fs_elem *elem)
 
 int64_t kvt_fs_perform(struct kvt_fs *fs, struct kvt_fs_elem *elem)
 {
+    if (elem->op == KVT_FS_READ || elem->op == KVT_FS_WRITE) {
+        return kvt_fs_transfer(fs, elem);
+    }
     int64_t rc = fs->ops->execute(fs, elem);
     if (rc == -EOPNOTSUPP && elem->op == KVT_FS_FETCH) {
         return fetch(fs, elem);

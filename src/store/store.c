@@ -100,25 +100,18 @@ static int check_kept(const struct kvt_config *config, struct kvt_error *err)
     return KVT_OK;
 }
 
-static int mount(struct kvt_store *store, bool distributed,
-                 struct kvt_error *err)
+static int mount(struct kvt_store *store, struct kvt_error *err)
 {
-    const char *path = kvt_config_text(store->config, "path");
-    const char *own = kvt_config_text(store->config, "distributed.path");
-    if (distributed && own[0] != '\0') {
-        path = own;
-    }
-    store->path = strdup(path);
+    store->path = strdup(kvt_config_store_path(store->config));
     if (store->path == NULL) {
         return no_memory(err);
     }
-    const char *name =
-        kvt_config_text(store->config, distributed ? "distributed.fs" : "fs");
     struct kvt_fs_mount_args args = {.size = sizeof args,
                                      .root = store->path,
                                      .config = store->config,
                                      .read_only = store->read_only};
-    return kvt_fs_mount(name, &args, &store->fs, err);
+    return kvt_fs_mount(kvt_config_store_fs(store->config), &args, &store->fs,
+                        err);
 }
 
 static int open_backend(struct kvt_store *store, struct kvt_error *err)
@@ -130,7 +123,7 @@ static int open_backend(struct kvt_store *store, struct kvt_error *err)
     }
     int rc = check_kept(store->config, err);
     if (rc == KVT_OK) {
-        rc = mount(store, strcmp(name, "distributed") == 0, err);
+        rc = mount(store, err);
     }
     if (rc != KVT_OK) {
         return rc;

@@ -1,0 +1,31 @@
+#include "fs/fs_core.h"
+
+static bool uses_file(const struct kvt_fs_elem *elem)
+{
+    switch (elem->op) {
+    case KVT_FS_READ:
+    case KVT_FS_WRITE:
+    case KVT_FS_DATASYNC:
+    case KVT_FS_PUNCH:
+    case KVT_FS_CLOSE:
+        return true;
+    case KVT_FS_SYNC:
+        return elem->path == NULL;
+    default:
+        return false;
+    }
+}
+
+void kvt_fs_chain_pass_file(const struct kvt_fs_elem *from,
+                            struct kvt_fs_elem *to)
+{
+    if (to->file == NULL && uses_file(to) && from->op != KVT_FS_CLOSE) {
+        to->file = from->file;
+    }
+}
+
+bool kvt_fs_chain_cancels(const struct kvt_fs_elem *elem, bool broken)
+{
+    bool closes = elem->op == KVT_FS_CLOSE && elem->file != NULL;
+    return broken && !closes;
+}

@@ -1,0 +1,346 @@
+/*
+ * Elements with a deadline. A transfer that a device or a daemon has cannot
+ * be recalled, so what the adapter gets is a *shadow*: a copy of the element
+ * that owns all it points to. When the deadline passes, the caller's element
+ * ends; its shadow lingers until the adapter is done with it.
+ */
+#include "core/clock.h"
+#include "fs/fs_core.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct kvt_fs_shadow {
+    struct kvt_fs_elem elem;      /* first: what the adapter sees */
+    struct kvt_fs_elem *original; /* null once it ended */
+    struct kvt_fs_shadow *newer;  /* in the queue's list */
+    struct kvt_fs_shadow **at;    /* where the list points to it */
+    struct kvt_slice *slices;
+    char *paths;
+    unsigned char *bounce; /* in place of foreign memory */
+    void (*late)(void *late_arg, int64_t result);
+    void *late_arg;
+};
+
+static bool is_write(const struct kvt_fs_elem *elem)
+{
+    return elem->op == KVT_FS_WRITE || elem->op == KVT_FS_PUBLISH;
+}
+
+static bool is_foreign(const struct kvt_slice *slice)
+{
+    return slice->mem == NULL || !kvt_mem_is_ours(slice->mem);
+}
+
+/* Making ------------------------------------------------------------------ */
+
+static int own_paths(struct kvt_fs_shadow *shadow)
+{
+    struct kvt_fs_elem *elem = &shadow->elem;
+    size_t path = elem->path != NULL ? strlen(elem->path) + 1 : 0;
+    size_t temp = elem->temp_path != NULL ? strlen(elem->temp_path) + 1 : 0;
+    if (path + temp == 0) {
+        return 0;
+    }
+    shadow->paths = malloc(path + temp);
+    if (shadow->paths == NULL) {
+        return -ENOMEM;
+    }
+    if (path > 0) {
+        memcpy(shadow->paths, elem->path, path);
+        elem->path = shadow->paths;
+    }
+    if (temp > 0) {
+        memcpy(shadow->paths + path, elem->temp_path, temp);
+        elem->temp_path = shadow->paths + path;
+    }
+    return 0;
+}
+
+/* Copies foreign slices to the bounce memory, or back from it. */
+static void copy_foreign(struct kvt_fs_shadow *shadow, bool in, uint64_t bytes)
+{
+    const struct kvt_fs_elem *original = shadow->original;
+    uint64_t copied = 0;
+    for (uint32_t i = 0; i < original->slice_count && bytes > 0; i++) {
+        const struct kvt_slice *theirs = &original->slices[i];
+        const struct kvt_slice *ours = &shadow->slices[i];
+        size_t size = theirs->size < bytes ? theirs->size : (size_t)bytes;
+        if (size > 0 && ours->base != theirs->base) {
+            memcpy(in ? ours->base : theirs->base,
+                   in ? theirs->base : ours->base, size);
+            copied += size;
+        }
+        bytes -= size;
+    }
+    kvt_fs_count_copied(original->queue->fs, copied);
+}
+
+static int own_slices(struct kvt_fs_shadow *shadow)
+{
+    struct kvt_fs_elem *elem = &shadow->elem;
+    uint32_t count = elem->slice_count;
+    uint64_t foreign = 0;
+    if (count == 0) {
+        return 0;
+    }
+    shadow->slices = malloc(count * sizeof shadow->slices[0]);
+    if (shadow->slices == NULL) {
+        return -ENOMEM;
+    }
+    memcpy(shadow->slices, elem->slices, count * sizeof shadow->slices[0]);
+    elem->slices = shadow->slices;
+    for (uint32_t i = 0; i < count; i++) {
+        foreign += is_foreign(&shadow->slices[i]) ? shadow->slices[i].size : 0;
+    }
+    if (foreign > 0) {
+        shadow->bounce = malloc((size_t)foreign);
+        if (shadow->bounce == NULL) {
+            return -ENOMEM;
+        }
+    }
+    unsigned char *at = shadow->bounce;
+    for (uint32_t i = 0; i < count; i++) {
+        struct kvt_slice *slice = &shadow->slices[i];
+        if (is_foreign(slice) && slice->size > 0) {
+            slice->base = at;
+            slice->mem = NULL;
+            at += slice->size;
+        }
+    }
+    return 0;
+}
+
+static void hold_memory(struct kvt_fs_shadow *shadow, bool hold)
+{
+    for (uint32_t i = 0; i < shadow->elem.slice_count; i++) {
+        struct kvt_mem *mem = shadow->slices[i].mem;
+        if (mem != NULL && hold) {
+            kvt_mem_hold(mem);
+        } else if (mem != NULL) {
+            kvt_mem_unhold(mem);
+        }
+    }
+}
+
+static void shadow_free(struct kvt_fs_shadow *shadow)
+{
+    if (shadow != NULL) {
+        free(shadow->slices);
+        free(shadow->bounce);
+        free(shadow->paths);
+        free(shadow);
+    }
+}
+
+static void shadow_done(struct kvt_fs_elem *elem);
+
+static struct kvt_fs_shadow *shadow_new(struct kvt_fs_elem *original,
+                                        int64_t deadline_ns)
+{
+    struct kvt_fs_shadow *shadow = calloc(1, sizeof *shadow);
+    if (shadow == NULL) {
+        return NULL;
+    }
+    shadow->elem = *original;
+    shadow->original = original;
+    shadow->late = original->late;
+    shadow->late_arg = original->late_arg;
+    if (own_paths(shadow) != 0 || own_slices(shadow) != 0) {
+        shadow_free(shadow);
+        return NULL;
+    }
+    if (is_write(original)) {
+        copy_foreign(shadow, true, UINT64_MAX);
+    }
+    shadow->elem.flags |= KVT_FS_NOT_INLINE;
+    shadow->elem.deadline_ns = deadline_ns;
+    shadow->elem.done = shadow_done;
+    return shadow;
+}
+
+/* Starting ---------------------------------------------------------------- */
+
+static void enlist(struct kvt_fs_queue *queue, struct kvt_fs_shadow *shadow)
+{
+    shadow->newer = queue->shadows;
+    shadow->at = &queue->shadows;
+    if (shadow->newer != NULL) {
+        shadow->newer->at = &shadow->newer;
+    }
+    queue->shadows = shadow;
+    queue->shadow_count++;
+}
+
+static void delist(struct kvt_fs_queue *queue, struct kvt_fs_shadow *shadow)
+{
+    *shadow->at = shadow->newer;
+    if (shadow->newer != NULL) {
+        shadow->newer->at = shadow->at;
+    }
+    queue->shadow_count--;
+}
+
+/* The adapter never sees a chain that could not be copied. */
+static void fail_chain(struct kvt_fs_elem *chain)
+{
+    while (chain != NULL) {
+        struct kvt_fs_elem *rest = chain->then;
+        chain->then = NULL;
+        kvt_fs_complete(chain, -ENOMEM);
+        chain = rest;
+    }
+}
+
+void kvt_fs_shadow_start(struct kvt_fs_queue *queue, struct kvt_fs_elem *chain)
+{
+    struct kvt_fs_elem *first = NULL;
+    struct kvt_fs_elem **end = &first;
+    for (struct kvt_fs_elem *at = chain; at != NULL; at = at->then) {
+        struct kvt_fs_shadow *shadow = shadow_new(at, chain->deadline_ns);
+        if (shadow == NULL) {
+            while (first != NULL) {
+                struct kvt_fs_elem *rest = first->then;
+                shadow_free((struct kvt_fs_shadow *)first);
+                first = rest;
+            }
+            fail_chain(chain);
+            return;
+        }
+        shadow->elem.then = NULL;
+        *end = &shadow->elem;
+        end = &shadow->elem.then;
+    }
+    for (struct kvt_fs_elem *at = first; at != NULL; at = at->then) {
+        enlist(queue, (struct kvt_fs_shadow *)at);
+    }
+    kvt_fs_start(queue, first);
+}
+
+/* Ending ------------------------------------------------------------------ */
+
+static void deliver(struct kvt_fs_shadow *shadow)
+{
+    struct kvt_fs_elem *original = shadow->original;
+    int64_t result = shadow->elem.result;
+    if (!is_write(original) && result > 0) {
+        copy_foreign(shadow, false, (uint64_t)result);
+    }
+    original->file = shadow->elem.file;
+    original->file_size = shadow->elem.file_size;
+    original->result = result;
+    shadow_free(shadow);
+    if (original->done != NULL) {
+        original->done(original);
+    }
+}
+
+/* Nobody asked for the file any more: the shadow goes on as its close. */
+static bool close_late_file(struct kvt_fs_shadow *shadow)
+{
+    struct kvt_fs_elem *elem = &shadow->elem;
+    struct kvt_fs_queue *queue = elem->queue;
+    bool orphan = elem->op == KVT_FS_OPEN && elem->result == 0 &&
+                  (elem->flags & KVT_FS_THEN) == 0;
+    if (!orphan) {
+        return false;
+    }
+    elem->op = KVT_FS_CLOSE;
+    elem->then = NULL;
+    queue->in_adapter++;
+    queue->lingering++;
+    elem->slice_count = 0;
+    enlist(queue, shadow);
+    kvt_fs_start(queue, elem);
+    return true;
+}
+
+static void shadow_done(struct kvt_fs_elem *elem)
+{
+    struct kvt_fs_shadow *shadow = (struct kvt_fs_shadow *)elem;
+    struct kvt_fs_queue *queue = elem->queue;
+    delist(queue, shadow);
+    if (shadow->original != NULL) {
+        deliver(shadow);
+        return;
+    }
+    hold_memory(shadow, false);
+    queue->lingering--;
+    queue->completed--; /* its element was counted at the deadline */
+    if (shadow->late != NULL) {
+        shadow->late(shadow->late_arg, elem->result);
+        shadow->late = NULL;
+    }
+    if (!close_late_file(shadow)) {
+        shadow_free(shadow);
+    }
+}
+
+int64_t kvt_fs_deadline_next(const struct kvt_fs_queue *queue)
+{
+    int64_t next = 0;
+    for (const struct kvt_fs_shadow *shadow = queue->shadows; shadow != NULL;
+         shadow = shadow->newer) {
+        int64_t deadline = shadow->elem.deadline_ns;
+        if (shadow->original != NULL && (next == 0 || deadline < next)) {
+            next = deadline;
+        }
+    }
+    return next;
+}
+
+/* Elements that the adapter never saw: they end, and nothing lingers. */
+static void expire_backlog(struct kvt_fs_queue *queue, int64_t now_ns)
+{
+    struct kvt_fs_elem **at = &queue->backlog;
+    struct kvt_fs_elem *expired = NULL;
+    while (*at != NULL) {
+        struct kvt_fs_elem *chain = *at;
+        if (chain->deadline_ns == 0 || chain->deadline_ns > now_ns) {
+            at = &chain->next;
+            continue;
+        }
+        *at = chain->next;
+        chain->next = expired;
+        expired = chain;
+    }
+    queue->backlog_end = at;
+    while (expired != NULL) {
+        struct kvt_fs_elem *next = expired->next;
+        while (expired != NULL) {
+            struct kvt_fs_elem *rest = expired->then;
+            queue->backlog_count--;
+            queue->completed++;
+            expired->result = -ETIMEDOUT;
+            if (expired->done != NULL) {
+                expired->done(expired);
+            }
+            expired = rest;
+        }
+        expired = next;
+    }
+}
+
+void kvt_fs_deadline_expire(struct kvt_fs_queue *queue)
+{
+    int64_t now_ns = kvt_clock_ns();
+    struct kvt_fs_shadow *shadow = queue->shadows;
+    while (shadow != NULL) {
+        struct kvt_fs_elem *original = shadow->original;
+        if (original == NULL || shadow->elem.deadline_ns > now_ns) {
+            shadow = shadow->newer;
+            continue;
+        }
+        shadow->original = NULL;
+        hold_memory(shadow, true);
+        queue->lingering++;
+        queue->completed++;
+        original->result = -ETIMEDOUT;
+        if (original->done != NULL) {
+            original->done(original);
+        }
+        shadow = queue->shadows; /* the callback may have changed the list */
+    }
+    expire_backlog(queue, now_ns);
+}
