@@ -37,6 +37,7 @@
 #include <kvtier/base.h>
 #include <kvtier/config.h>
 #include <kvtier/error.h>
+#include <kvtier/mem.h>
 #include <stdbool.h>
 
 #ifdef __cplusplus
@@ -175,6 +176,8 @@ struct kvt_fs_elem {
      * OPEN delivers so late is closed by the core. */
     void (*late)(void *late_arg, int64_t result);
     void *late_arg;
+    bool late_follows; /* result: the deadline ended it, `late` is still to be
+                          told (-ECANCELED: it had not started) */
     /* results */
     int64_t result;
     uint64_t file_size;
@@ -234,27 +237,12 @@ KVT_API int64_t kvt_fs_run(struct kvt_fs *fs, struct kvt_fs_elem *elem);
 
 /* Memory ------------------------------------------------------------------ */
 
-/* Memory that the mount moves without a copy of the core's: aligned for it,
- * registered with it. Never required: any memory works. */
-
 /* Returns `size` bytes in `*mem` (free with kvt_mem_free). 0 or -errno. */
 KVT_API int kvt_mem_alloc(struct kvt_fs *fs, size_t size, struct kvt_mem **mem);
 /* Offers the caller's memory, which must stay until kvt_mem_free. It is still
  * foreign where deadlines are concerned. */
 KVT_API int kvt_mem_register(struct kvt_fs *fs, void *base, size_t size,
                              struct kvt_mem **mem);
-KVT_API void *kvt_mem_base(const struct kvt_mem *mem);
-KVT_API size_t kvt_mem_size(const struct kvt_mem *mem);
-/* True while a transfer that ended at its deadline may still touch it. */
-KVT_API bool kvt_mem_is_held(const struct kvt_mem *mem);
-/* Calls `released` when the last hold is over (at once when there is none),
- * on whatever thread that is. One at a time; null takes it back. */
-KVT_API void
-kvt_mem_on_release(struct kvt_mem *mem,
-                   void (*released)(struct kvt_mem *mem, void *arg), void *arg);
-/* Gives it back; null is allowed. While it is held, that happens when the
- * hold is over. */
-KVT_API void kvt_mem_free(struct kvt_mem *mem);
 
 /* Control calls: blocking, rare. 0 or -errno ------------------------------ */
 
@@ -449,8 +437,8 @@ struct kvt_fs_queue {
     struct kvt_fs_elem *posted;    /* atomic stack: done by other threads */
     int woken;                     /* atomic */
     struct kvt_fs_shadow *shadows; /* elements with a deadline, under way */
-    size_t shadow_count;
-    size_t lingering;
+    size_t lingering;              /* of them, past their deadline */
+    size_t backlog_deadlines;      /* chains of the backlog that have one */
 };
 
 /* For adapters: ends one element inside poll. */

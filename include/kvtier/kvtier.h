@@ -19,6 +19,7 @@
 #include <kvtier/base.h>
 #include <kvtier/config.h>
 #include <kvtier/error.h>
+#include <kvtier/mem.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -133,14 +134,16 @@ enum kvt_batch_flags {
 
 /* Options of a batch. Start from KVT_BATCH_OPTIONS_INIT; null means that. */
 struct kvt_batch_options {
-    size_t size;         /* of this struct */
-    uint32_t flags;      /* of enum kvt_batch_flags */
-    size_t prefix_count; /* result of load and exists: how many objects from
-                            the start of the array are all present */
+    size_t size;          /* of this struct */
+    uint32_t flags;       /* of enum kvt_batch_flags */
+    uint32_t deadline_ms; /* from now; 0 = what the setting of that name says,
+                             which may be none */
+    size_t prefix_count;  /* result of load and exists: how many objects from
+                             the start of the array are all present */
 };
 #define KVT_BATCH_OPTIONS_INIT                                                 \
     {                                                                          \
-        sizeof(struct kvt_batch_options), 0, 0                                 \
+        sizeof(struct kvt_batch_options), 0, 0, 0                              \
     }
 
 /* Each returns how many objects succeeded (exists: are present), with every
@@ -156,7 +159,13 @@ struct kvt_batch_options {
  * object; `size` tells its bytes. After a failed load the slices' contents
  * are unspecified; bytes of the slices behind the object are, too; nothing
  * outside the slices is ever written. A repeated key is allowed in load,
- * exists and remove. */
+ * exists and remove.
+ *
+ * With a deadline the call returns by then; objects that are not done fail
+ * with KVT_ERR_DFS_NETWORK_TIMEOUT. All memory of the call is the caller's
+ * again, but for that of kvt_store_mem_alloc, which may be held. Whether an
+ * object that timed out in offload or remove is stored is unknown until it is
+ * asked for; its key waits for the outcome. */
 KVT_API int kvt_batch_offload(struct kvt_store *store,
                               struct kvt_object *objects, size_t count,
                               struct kvt_batch_options *options);
@@ -212,6 +221,15 @@ KVT_API int kvt_eventfd(struct kvt_store *store);
 /* Takes up to `max` completed requests; returns how many. Never blocks. */
 KVT_API size_t kvt_completed(struct kvt_store *store,
                              struct kvt_request **requests, size_t max);
+
+/* Memory that the store's file system moves without a copy of the library's,
+ * and that a transfer may hold beyond a deadline (kvtier/mem.h; free it before
+ * the store is closed). KVT_OK or a negative code. */
+KVT_API int kvt_store_mem_alloc(struct kvt_store *store, size_t size,
+                                struct kvt_mem **mem);
+/* Offers the caller's memory, which must stay until kvt_mem_free. */
+KVT_API int kvt_store_mem_register(struct kvt_store *store, void *base,
+                                   size_t size, struct kvt_mem **mem);
 
 /* The whole store -------------------------------------------------------- */
 

@@ -26,6 +26,8 @@ struct kvt_batch {
     size_t count;
     uint32_t flags; /* of enum kvt_batch_flags */
     struct kvt_fs_queue *queue;
+    int64_t deadline_ns; /* CLOCK_MONOTONIC; 0 = none */
+    void *state;         /* the backend's, while it is under way */
     /* the store's */
     void (*finished)(struct kvt_batch *batch);
     void *arg;
@@ -52,6 +54,9 @@ struct kvt_backend_ops {
     void (*close)(struct kvt_backend *backend);
     /* KVT_BATCH_OFFLOAD, _LOAD, _EXISTS, _REMOVE */
     void (*start)(struct kvt_backend *backend, struct kvt_batch *batch);
+    /* The batch's deadline passed: ends what does not wait for an element
+     * with that deadline. On the thread that polls its queue. */
+    void (*expire)(struct kvt_backend *backend, struct kvt_batch *batch);
     int (*scan)(struct kvt_backend *backend, size_t batch_max,
                 kvt_scan_fn handler, void *arg, struct kvt_error *err);
     int (*remove_all)(struct kvt_backend *backend, struct kvt_error *err);

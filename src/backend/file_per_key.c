@@ -79,6 +79,34 @@ void kvt_fpk_forget(struct fpk *fpk, struct kvt_key_entry *entry)
     kvt_key_index_remove(&fpk->index, entry);
 }
 
+void kvt_fpk_enter(struct fpk *fpk, struct kvt_key_entry *entry, uint64_t size,
+                   uint64_t check, struct kvt_charge charge)
+{
+    if (entry->present) {
+        kvt_budget_give_back(&fpk->budget, kvt_fpk_entry_charge(entry));
+        kvt_fpk_uncount(fpk, entry);
+        kvt_evict_renew(&fpk->order, &entry->order);
+    }
+    entry->size = size;
+    entry->allocated = charge.allocated;
+    entry->check = check;
+    entry->check_known = true;
+    entry->generation = ++fpk->generation;
+    kvt_fpk_count(fpk, entry);
+    kvt_fpk_release(entry);
+}
+
+void kvt_fpk_undo_claim(struct fpk *fpk, struct kvt_key_entry *entry,
+                        struct kvt_charge charge)
+{
+    kvt_budget_give_back(&fpk->budget, charge);
+    if (entry->present) {
+        kvt_fpk_release(entry);
+    } else {
+        kvt_fpk_forget(fpk, entry);
+    }
+}
+
 struct kvt_meta kvt_fpk_meta(const struct fpk *fpk, struct kvt_key key,
                              uint64_t size)
 {
@@ -153,6 +181,7 @@ static void op_init(struct fpk_batch *fb, struct fpk_op *op,
 void kvt_fpk_batch_end(struct fpk_batch *fb)
 {
     struct kvt_batch *batch = fb->batch;
+    batch->state = NULL;
     free(fb);
     kvt_batch_finish(batch);
 }
@@ -172,6 +201,7 @@ static void fpk_start(struct kvt_backend *backend, struct kvt_batch *batch)
     }
     fb->fpk = (struct fpk *)backend;
     fb->batch = batch;
+    batch->state = fb;
     fb->ended = kvt_fpk_batch_end;
     fb->pending = 1;
     struct kvt_slice *slices = fb->slices;
@@ -198,6 +228,37 @@ static void fpk_start(struct kvt_backend *backend, struct kvt_batch *batch)
     };
     starts[batch->op](fb);
     batch_drop(fb);
+}
+
+/* Takes the waiter of an operation back; false when it was told already. */
+static bool take_waiter(struct fpk *fpk, struct fpk_op *op)
+{
+    pthread_mutex_lock(&fpk->mutex);
+    struct kvt_key_entry *entry =
+        kvt_key_index_find(&fpk->index, op->object->key, op->hash);
+    struct kvt_fs_elem **at = entry != NULL ? &entry->waiters : NULL;
+    while (at != NULL && *at != NULL && *at != &op->file.elem) {
+        at = &(*at)->next;
+    }
+    bool found = at != NULL && *at != NULL;
+    if (found) {
+        *at = (*at)->next;
+    }
+    pthread_mutex_unlock(&fpk->mutex);
+    return found;
+}
+
+/* Elements end by themselves; who waits for a key has to be told. */
+static void fpk_expire(struct kvt_backend *backend, struct kvt_batch *batch)
+{
+    struct fpk_batch *fb = batch->state;
+    for (size_t i = 0; fb != NULL && i < batch->count; i++) {
+        struct fpk_op *op = &fb->ops[i];
+        if (op->batch != NULL && op->waits &&
+            take_waiter((struct fpk *)backend, op)) {
+            kvt_fs_post(&op->file.elem, -ETIMEDOUT);
+        }
+    }
 }
 
 int kvt_fpk_queue_open(struct fpk *fpk, struct kvt_fs_queue **queue)
@@ -309,6 +370,7 @@ const struct kvt_backend_ops kvt_backend_file_per_key = {
     .open = kvt_fpk_open,
     .close = fpk_close,
     .start = fpk_start,
+    .expire = fpk_expire,
     .scan = kvt_fpk_scan,
     .remove_all = kvt_fpk_remove_all,
     .evict = kvt_fpk_evict,

@@ -68,11 +68,13 @@ struct fpk_op {
     uint64_t check;
     uint64_t generation;
     struct kvt_charge charge;
+    struct fpk_late *late;
     struct fpk_op *next; /* in the list of a round */
     uint8_t attempts;
     bool check_known;
     bool published;  /* this op wrote the file */
     bool needs_room; /* it is published after victims went */
+    bool waits;      /* for its turn at the key */
     char temp_path[FPK_TEMP_PATH_MAX];
 };
 
@@ -107,11 +109,40 @@ void kvt_fpk_release(struct kvt_key_entry *entry);
 /* Takes a busy entry that is not present out. Its waiters go on. Mutex
  * held. */
 void kvt_fpk_forget(struct fpk *fpk, struct kvt_key_entry *entry);
+/* The file of a busy entry is there: the index takes it over. Mutex held. */
+void kvt_fpk_enter(struct fpk *fpk, struct kvt_key_entry *entry, uint64_t size,
+                   uint64_t check, struct kvt_charge charge);
+/* The room that was claimed is free again, and the entry as it was before.
+ * Mutex held. */
+void kvt_fpk_undo_claim(struct fpk *fpk, struct kvt_key_entry *entry,
+                        struct kvt_charge charge);
 /* Metadata of an object. `key` is borrowed. */
 struct kvt_meta kvt_fpk_meta(const struct fpk *fpk, struct kvt_key key,
                              uint64_t size);
 /* Frees the batch and reports it finished. */
 void kvt_fpk_batch_end(struct fpk_batch *fb);
+/* Submits an element of a batch, with the batch's deadline. */
+void kvt_fpk_submit(struct fpk_batch *fb, struct kvt_fs_elem *elem);
+
+/* An entry whose file is being changed by an element that may outlive its
+ * batch: what has to happen when the outcome is known. */
+struct fpk_late;
+enum fpk_late_kind {
+    FPK_LATE_PUBLISH, /* the object is there after all, or its room is free */
+    FPK_LATE_REMOVE,  /* it is gone, or still there */
+};
+/* Before such an element is submitted; null without a deadline, and when
+ * memory is short (`*rc` is then -ENOMEM). */
+struct fpk_late *kvt_fpk_late_new(struct fpk *fpk, int64_t deadline_ns,
+                                  enum fpk_late_kind kind,
+                                  struct kvt_fs_elem *elem,
+                                  struct kvt_key_entry *entry, int *rc);
+/* What a publish is going to be; `late` may be null. */
+void kvt_fpk_late_publish(struct fpk_late *late, const struct fpk_op *op);
+/* In its `done`: true when the outcome is not known yet. The entry then stays
+ * busy, and is not the caller's any more. */
+bool kvt_fpk_late_takes(struct fpk_late *late, struct kvt_fs_elem *elem);
+
 /* The object has its result; the last one ends the batch. */
 void kvt_fpk_op_end(struct fpk_op *op);
 void kvt_fpk_op_fail(struct fpk_op *op, enum kvt_fault fault, int rc);

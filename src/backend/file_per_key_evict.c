@@ -115,9 +115,12 @@ static void victim_gone(struct kvt_fs_elem *elem)
     struct fpk_eviction *eviction = victim->eviction;
     struct fpk *fpk = eviction->fpk;
     struct kvt_key_entry *entry = victim->entry;
+    bool late = kvt_fpk_late_takes(victim->late, elem);
 
     pthread_mutex_lock(&fpk->mutex);
-    if (elem->result == 0 || elem->result == -ENOENT) {
+    if (late) {
+        eviction->rc = (int)elem->result; /* how it ends, `late` will know */
+    } else if (elem->result == 0 || elem->result == -ENOENT) {
         kvt_charge_add(&eviction->removed, kvt_fpk_entry_charge(entry));
         eviction->removed_objects++;
         eviction->removed_bytes += entry->size;
@@ -179,6 +182,17 @@ void kvt_fpk_eviction_run(struct fpk_eviction *eviction)
         victim->elem.path = victim->path;
         victim->elem.done = victim_gone;
         victim->elem.arg = victim;
+        victim->elem.deadline_ns = eviction->deadline_ns;
+        int rc;
+        victim->late =
+            kvt_fpk_late_new(fpk, eviction->deadline_ns, FPK_LATE_REMOVE,
+                             &victim->elem, victim->entry, &rc);
+        if (rc != 0) {
+            /* kept: what cannot be followed up is not begun */
+            victim->elem.result = rc;
+            victim_gone(&victim->elem);
+            continue;
+        }
         kvt_fs_submit(eviction->queue, &victim->elem, 1);
     }
 }

@@ -9,12 +9,14 @@ struct fpk_victim {
     struct kvt_fs_elem elem;
     struct fpk_eviction *eviction;
     struct kvt_key_entry *entry;
+    struct fpk_late *late;
     char path[KVT_OBJECT_PATH_MAX];
 };
 
 struct fpk_eviction {
     struct fpk *fpk;
     struct kvt_fs_queue *queue;
+    int64_t deadline_ns; /* of its removals; 0 = none */
     struct fpk_victim *victims;
     size_t count;
     size_t capacity;

@@ -129,7 +129,7 @@ static void fetch_value(struct fpk_op *op)
     }
     kvt_object_file_fetch(&op->file, op->object, op->object->size);
     op->file.elem.done = read_done;
-    kvt_fs_submit(op->batch->batch->queue, &op->file.elem, 1);
+    kvt_fpk_submit(op->batch, &op->file.elem);
 }
 
 /* The size of the value follows from that of the file. */
@@ -156,7 +156,7 @@ static void start_stat(struct fpk_op *op, void (*done)(struct kvt_fs_elem *))
     elem->op = KVT_FS_STAT;
     elem->path = op->file.path;
     elem->done = done;
-    kvt_fs_submit(op->batch->batch->queue, elem, 1);
+    kvt_fpk_submit(op->batch, elem);
 }
 
 static void start_read(struct fpk_op *op)

@@ -64,44 +64,11 @@ static void start_alone(struct fpk_op *op)
 
 /* Publishing -------------------------------------------------------------- */
 
-/* The file is there: the index takes it over. Mutex held. */
-static void enter(struct fpk *fpk, struct fpk_op *op)
-{
-    struct kvt_key_entry *entry = op->entry;
-    if (entry->present) {
-        kvt_budget_give_back(&fpk->budget, kvt_fpk_entry_charge(entry));
-        kvt_fpk_uncount(fpk, entry);
-        kvt_evict_renew(&fpk->order, &entry->order);
-    }
-    entry->size = op->size;
-    entry->allocated = op->charge.allocated;
-    entry->check = op->check;
-    entry->check_known = true;
-    entry->generation = ++fpk->generation;
-    op->generation = entry->generation;
-    op->published = true;
-    kvt_fpk_count(fpk, entry);
-    kvt_fpk_release(entry);
-}
-
-/* The room that was claimed is free again, and the entry as it was before.
- * Mutex held. */
-static void undo_claim(struct fpk *fpk, struct fpk_op *op)
-{
-    struct kvt_key_entry *entry = op->entry;
-    kvt_budget_give_back(&fpk->budget, op->charge);
-    if (entry->present) {
-        kvt_fpk_release(entry);
-    } else {
-        kvt_fpk_forget(fpk, entry);
-    }
-}
-
 static void fail_claimed(struct fpk_op *op, enum kvt_fault fault, int rc)
 {
     struct fpk *fpk = op->batch->fpk;
     pthread_mutex_lock(&fpk->mutex);
-    undo_claim(fpk, op);
+    kvt_fpk_undo_claim(fpk, op->entry, op->charge);
     pthread_mutex_unlock(&fpk->mutex);
     kvt_fpk_op_fail(op, fault, rc);
 }
@@ -122,7 +89,16 @@ static void publish(struct fpk_op *op)
     kvt_object_file_publish(&op->file, op->object, op->size, op->check,
                             op->temp_path, fpk->publish_flags);
     op->file.elem.done = publish_done;
-    kvt_fs_submit(op->batch->batch->queue, &op->file.elem, 1);
+    int rc;
+    op->late =
+        kvt_fpk_late_new(fpk, op->batch->batch->deadline_ns, FPK_LATE_PUBLISH,
+                         &op->file.elem, op->entry, &rc);
+    if (rc != 0) {
+        fail_claimed(op, KVT_FAULT_WRITE, rc);
+        return;
+    }
+    kvt_fpk_late_publish(op->late, op);
+    kvt_fpk_submit(op->batch, &op->file.elem);
 }
 
 static void publish_again(struct fpk_eviction *eviction)
@@ -152,6 +128,7 @@ static bool make_room(struct fpk_op *op)
     if (eviction == NULL) {
         return false;
     }
+    eviction->deadline_ns = op->batch->batch->deadline_ns;
     eviction->done = publish_again;
     eviction->arg = op;
     struct kvt_charge wanted = {op->charge.allocated, 0, 0};
@@ -171,6 +148,10 @@ static void publish_done(struct kvt_fs_elem *elem)
     struct fpk_op *op = elem->arg;
     struct fpk *fpk = op->batch->fpk;
     int rc = elem->result < 0 ? (int)elem->result : 0;
+    if (kvt_fpk_late_takes(op->late, elem)) {
+        kvt_fpk_op_fail(op, KVT_FAULT_WRITE, rc);
+        return;
+    }
     if ((rc == -ENOSPC || rc == -EDQUOT) && make_room(op)) {
         return;
     }
@@ -179,8 +160,10 @@ static void publish_done(struct kvt_fs_elem *elem)
         return;
     }
     pthread_mutex_lock(&fpk->mutex);
-    enter(fpk, op);
+    kvt_fpk_enter(fpk, op->entry, op->size, op->check, op->charge);
+    op->generation = op->entry->generation;
     pthread_mutex_unlock(&fpk->mutex);
+    op->published = true;
     op->object->size = op->size;
     kvt_fpk_op_end(op);
 }
@@ -189,7 +172,13 @@ static void publish_done(struct kvt_fs_elem *elem)
 
 static void turn_came(struct kvt_fs_elem *elem)
 {
-    start_alone(elem->arg);
+    struct fpk_op *op = elem->arg;
+    op->waits = false;
+    if (elem->result == -ETIMEDOUT) {
+        kvt_fpk_op_fail(op, KVT_FAULT_WRITE, -ETIMEDOUT);
+    } else {
+        start_alone(op);
+    }
 }
 
 static void set_fault(struct fpk_op *op, enum kvt_fault fault, int rc)
@@ -205,6 +194,7 @@ static void classify(struct round *round, struct fpk_op *op)
         kvt_key_index_find(&fpk->index, op->object->key, op->hash);
     if (entry != NULL && entry->busy) {
         op->file.elem.done = turn_came;
+        op->waits = true;
         kvt_fpk_wait(entry, &op->file.elem, round->fb->batch->queue);
         return;
     }
@@ -360,7 +350,7 @@ static void start_compare(struct fpk_op *op)
 {
     kvt_object_file_fetch_tail(&op->file);
     op->file.elem.done = compare_done;
-    kvt_fs_submit(op->batch->batch->queue, &op->file.elem, 1);
+    kvt_fpk_submit(op->batch, &op->file.elem);
 }
 
 /* Lets everything of the round go. No lock is held. */
@@ -372,6 +362,7 @@ static void release_round(struct round *round)
     }
     struct fpk_eviction *eviction = round->eviction;
     if (eviction != NULL && round->waiting.first != NULL) {
+        eviction->deadline_ns = round->fb->batch->deadline_ns;
         eviction->done = room_made;
         eviction->arg = round->waiting.first;
         kvt_fpk_eviction_run(eviction);
@@ -409,6 +400,10 @@ static void undo_done(struct kvt_fs_elem *elem)
     struct fpk_op *op = elem->arg;
     struct fpk *fpk = op->batch->fpk;
     struct kvt_key_entry *entry = op->entry;
+    if (kvt_fpk_late_takes(op->late, elem)) {
+        kvt_fpk_op_end(op);
+        return;
+    }
     pthread_mutex_lock(&fpk->mutex);
     if (elem->result == 0 || elem->result == -ENOENT) {
         kvt_budget_give_back(&fpk->budget, kvt_fpk_entry_charge(entry));
@@ -445,7 +440,15 @@ static void undo(struct fpk_op *op)
                                  .path = op->file.path,
                                  .done = undo_done,
                                  .arg = op};
-    kvt_fs_submit(op->batch->batch->queue, elem, 1);
+    int rc;
+    op->late = kvt_fpk_late_new(fpk, op->batch->batch->deadline_ns,
+                                FPK_LATE_REMOVE, elem, entry, &rc);
+    if (rc != 0) {
+        elem->result = rc;
+        undo_done(elem);
+    } else {
+        kvt_fpk_submit(op->batch, elem);
+    }
 }
 
 /* Tells the complete handler what succeeded; its error, or no memory to tell

@@ -18,7 +18,13 @@ static void start_remove(struct fpk_op *op);
 
 static void turn_came(struct kvt_fs_elem *elem)
 {
-    start_remove(elem->arg);
+    struct fpk_op *op = elem->arg;
+    op->waits = false;
+    if (elem->result == -ETIMEDOUT) {
+        kvt_fpk_op_fail(op, KVT_FAULT_WRITE, -ETIMEDOUT);
+    } else {
+        start_remove(op);
+    }
 }
 
 /* The file is gone: so is the entry, with what it took. Mutex held. */
@@ -48,7 +54,7 @@ static void sync_directory(struct fpk_op *op)
              (unsigned)op->file.directory);
     *elem = (struct kvt_fs_elem){
         .op = KVT_FS_SYNC, .path = op->temp_path, .done = synced, .arg = op};
-    kvt_fs_submit(op->batch->batch->queue, elem, 1);
+    kvt_fpk_submit(op->batch, elem);
 }
 
 static void removed(struct kvt_fs_elem *elem)
@@ -56,6 +62,10 @@ static void removed(struct kvt_fs_elem *elem)
     struct fpk_op *op = elem->arg;
     struct fpk *fpk = op->batch->fpk;
     bool gone = elem->result == 0 || elem->result == -ENOENT;
+    if (kvt_fpk_late_takes(op->late, elem)) {
+        kvt_fpk_op_fail(op, KVT_FAULT_WRITE, (int)elem->result);
+        return;
+    }
     pthread_mutex_lock(&fpk->mutex);
     if (gone) {
         drop_present(fpk, op->entry);
@@ -74,6 +84,20 @@ static void removed(struct kvt_fs_elem *elem)
     }
 }
 
+static void submit_remove(struct fpk_op *op)
+{
+    struct kvt_fs_elem *elem = &op->file.elem;
+    int rc;
+    op->late = kvt_fpk_late_new(op->batch->fpk, op->batch->batch->deadline_ns,
+                                FPK_LATE_REMOVE, elem, op->entry, &rc);
+    if (rc != 0) {
+        elem->result = rc;
+        removed(elem);
+    } else {
+        kvt_fpk_submit(op->batch, elem);
+    }
+}
+
 static void start_remove(struct fpk_op *op)
 {
     struct fpk *fpk = op->batch->fpk;
@@ -84,6 +108,7 @@ static void start_remove(struct fpk_op *op)
     bool ours = entry != NULL && !entry->busy;
     if (entry != NULL && !ours) {
         elem->done = turn_came;
+        op->waits = true;
         kvt_fpk_wait(entry, elem, op->batch->batch->queue);
     } else if (ours) {
         entry->busy = true;
@@ -97,7 +122,7 @@ static void start_remove(struct fpk_op *op)
     if (entry == NULL) {
         kvt_fpk_op_fail(op, KVT_FAULT_ABSENT, 0);
     } else if (ours) {
-        kvt_fs_submit(op->batch->batch->queue, elem, 1);
+        submit_remove(op);
     }
 }
 

@@ -170,16 +170,14 @@ static void enlist(struct kvt_fs_queue *queue, struct kvt_fs_shadow *shadow)
         shadow->newer->at = &shadow->newer;
     }
     queue->shadows = shadow;
-    queue->shadow_count++;
 }
 
-static void delist(struct kvt_fs_queue *queue, struct kvt_fs_shadow *shadow)
+static void delist(struct kvt_fs_shadow *shadow)
 {
     *shadow->at = shadow->newer;
     if (shadow->newer != NULL) {
         shadow->newer->at = shadow->at;
     }
-    queue->shadow_count--;
 }
 
 /* The adapter never sees a chain that could not be copied. */
@@ -260,7 +258,7 @@ static void shadow_done(struct kvt_fs_elem *elem)
 {
     struct kvt_fs_shadow *shadow = (struct kvt_fs_shadow *)elem;
     struct kvt_fs_queue *queue = elem->queue;
-    delist(queue, shadow);
+    delist(shadow);
     if (shadow->original != NULL) {
         deliver(shadow);
         return;
@@ -280,6 +278,14 @@ static void shadow_done(struct kvt_fs_elem *elem)
 int64_t kvt_fs_deadline_next(const struct kvt_fs_queue *queue)
 {
     int64_t next = 0;
+    const struct kvt_fs_elem *chain =
+        queue->backlog_deadlines > 0 ? queue->backlog : NULL;
+    for (; chain != NULL; chain = chain->next) {
+        int64_t deadline = chain->deadline_ns;
+        if (deadline != 0 && (next == 0 || deadline < next)) {
+            next = deadline;
+        }
+    }
     for (const struct kvt_fs_shadow *shadow = queue->shadows; shadow != NULL;
          shadow = shadow->newer) {
         int64_t deadline = shadow->elem.deadline_ns;
@@ -288,6 +294,22 @@ int64_t kvt_fs_deadline_next(const struct kvt_fs_queue *queue)
         }
     }
     return next;
+}
+
+static void end_unstarted(struct kvt_fs_queue *queue, struct kvt_fs_elem *elem)
+{
+    void (*late)(void *, int64_t) = elem->late;
+    void *late_arg = elem->late_arg;
+    queue->backlog_count--;
+    queue->completed++;
+    elem->result = -ETIMEDOUT;
+    elem->late_follows = late != NULL;
+    if (elem->done != NULL) {
+        elem->done(elem);
+    }
+    if (late != NULL) {
+        late(late_arg, -ECANCELED);
+    }
 }
 
 /* Elements that the adapter never saw: they end, and nothing lingers. */
@@ -302,6 +324,7 @@ static void expire_backlog(struct kvt_fs_queue *queue, int64_t now_ns)
             continue;
         }
         *at = chain->next;
+        queue->backlog_deadlines--;
         chain->next = expired;
         expired = chain;
     }
@@ -310,12 +333,7 @@ static void expire_backlog(struct kvt_fs_queue *queue, int64_t now_ns)
         struct kvt_fs_elem *next = expired->next;
         while (expired != NULL) {
             struct kvt_fs_elem *rest = expired->then;
-            queue->backlog_count--;
-            queue->completed++;
-            expired->result = -ETIMEDOUT;
-            if (expired->done != NULL) {
-                expired->done(expired);
-            }
+            end_unstarted(queue, expired);
             expired = rest;
         }
         expired = next;
@@ -337,6 +355,7 @@ void kvt_fs_deadline_expire(struct kvt_fs_queue *queue)
         queue->lingering++;
         queue->completed++;
         original->result = -ETIMEDOUT;
+        original->late_follows = shadow->late != NULL;
         if (original->done != NULL) {
             original->done(original);
         }

@@ -32,8 +32,8 @@ int kvt_fs_queue_open(struct kvt_fs *fs,
     q->posted = NULL;
     q->woken = 0;
     q->shadows = NULL;
-    q->shadow_count = 0;
     q->lingering = 0;
+    q->backlog_deadlines = 0;
     return 0;
 }
 
@@ -165,6 +165,7 @@ static void hand_over(struct kvt_fs_queue *queue)
             *end = chain;
             end = link_chain(chain);
         } else {
+            queue->backlog_deadlines -= chain->deadline_ns != 0;
             chain->next = NULL;
             *single_end = chain;
             single_end = &chain->next;
@@ -216,9 +217,11 @@ void kvt_fs_submit(struct kvt_fs_queue *queue, struct kvt_fs_elem *elems,
         elem->queue = queue;
         elem->next = NULL;
         elem->then = last ? NULL : elem + 1;
+        elem->late_follows = false;
         if (head) {
             *queue->backlog_end = elem;
             queue->backlog_end = &elem->next;
+            queue->backlog_deadlines += elem->deadline_ns != 0;
         }
         head = last;
         queue->backlog_count++;

@@ -2,6 +2,7 @@
  * them as they come and keep as many under way as the queue is deep. */
 #include "store/store.h"
 
+#include "core/clock.h"
 #include "core/process.h"
 
 #include <errno.h>
@@ -10,8 +11,11 @@
 #include <unistd.h>
 
 /* A submitted batch. */
-struct submitted {
+struct kvt_submitted {
     struct kvt_batch batch;
+    struct kvt_io_thread *io;
+    struct kvt_submitted *next; /* in the io thread's list of timed ones */
+    bool expired;
     struct kvt_store *store;
     struct kvt_request *request;
 };
@@ -28,9 +32,49 @@ static void hand_out(struct kvt_store *store, struct kvt_request *request)
     pthread_mutex_unlock(&store->mutex);
 }
 
+static void timed_remove(struct kvt_submitted *submitted)
+{
+    struct kvt_submitted **at = &submitted->io->timed;
+    while (*at != NULL && *at != submitted) {
+        at = &(*at)->next;
+    }
+    if (*at != NULL) {
+        *at = submitted->next;
+    }
+}
+
+/* The earliest deadline of the thread's batches, or 0. */
+static int64_t timed_next(const struct kvt_io_thread *io)
+{
+    int64_t next_ns = 0;
+    for (const struct kvt_submitted *at = io->timed; at != NULL;
+         at = at->next) {
+        int64_t deadline_ns = at->batch.deadline_ns;
+        if (!at->expired && (next_ns == 0 || deadline_ns < next_ns)) {
+            next_ns = deadline_ns;
+        }
+    }
+    return next_ns;
+}
+
+static void timed_expire(struct kvt_io_thread *io)
+{
+    const struct kvt_backend_ops *ops = io->store->backend->ops;
+    int64_t now_ns = kvt_clock_ns();
+    for (struct kvt_submitted *at = io->timed; at != NULL; at = at->next) {
+        if (!at->expired && at->batch.deadline_ns <= now_ns) {
+            at->expired = true;
+            ops->expire(io->store->backend, &at->batch);
+        }
+    }
+}
+
 static void request_finished(struct kvt_batch *batch)
 {
-    struct submitted *submitted = batch->arg;
+    struct kvt_submitted *submitted = batch->arg;
+    if (batch->deadline_ns != 0) {
+        timed_remove(submitted);
+    }
     struct kvt_request *request = submitted->request;
     request->result =
         kvt_batch_result(submitted->store, batch, &request->options);
@@ -63,18 +107,28 @@ static void *io_thread(void *arg)
     for (;;) {
         bool stop;
         struct kvt_request *request = take_inbox(io, &stop);
-        bool idle = request == NULL && kvt_fs_in_flight(io->queue) == 0;
+        bool idle = request == NULL && kvt_fs_in_flight(io->queue) == 0 &&
+                    kvt_fs_lingering(io->queue) == 0;
         while (request != NULL) {
             struct kvt_request *next = request->next;
-            struct submitted *submitted = request->internal;
+            struct kvt_submitted *submitted = request->internal;
             submitted->batch.queue = io->queue;
+            submitted->io = io;
+            if (submitted->batch.deadline_ns != 0) {
+                submitted->next = io->timed;
+                io->timed = submitted;
+            }
             backend->ops->start(backend, &submitted->batch);
             request = next;
         }
         if (stop && idle) {
             return NULL;
         }
-        kvt_fs_poll(io->queue, 1, 0);
+        int64_t next_ns = timed_next(io);
+        kvt_fs_poll(io->queue, 1, next_ns);
+        if (next_ns != 0) {
+            timed_expire(io);
+        }
     }
 }
 
@@ -152,19 +206,21 @@ int kvt_submit(struct kvt_store *store, struct kvt_request *request)
     if (rc != KVT_OK) {
         return rc;
     }
-    struct submitted *submitted = calloc(1, sizeof *submitted);
+    struct kvt_submitted *submitted = calloc(1, sizeof *submitted);
     if (submitted == NULL || io_threads_start(store) != 0) {
         free(submitted);
         return KVT_ERR_INTERNAL;
     }
     submitted->store = store;
     submitted->request = request;
-    submitted->batch = (struct kvt_batch){.op = request->op,
-                                          .objects = request->objects,
-                                          .count = request->count,
-                                          .flags = request->options.flags,
-                                          .finished = request_finished,
-                                          .arg = submitted};
+    submitted->batch = (struct kvt_batch){
+        .op = request->op,
+        .objects = request->objects,
+        .count = request->count,
+        .flags = request->options.flags,
+        .deadline_ns = kvt_batch_deadline(store, &request->options),
+        .finished = request_finished,
+        .arg = submitted};
     request->internal = submitted;
     request->next = NULL;
     unsigned turn = __atomic_fetch_add(&store->io_next, 1, __ATOMIC_RELAXED);

@@ -118,6 +118,14 @@ int kvt_batch_check(const struct kvt_store *store, enum kvt_batch_op op,
     return KVT_OK;
 }
 
+int64_t kvt_batch_deadline(const struct kvt_store *store,
+                           const struct kvt_batch_options *options)
+{
+    uint32_t ms = options != NULL ? options->deadline_ms : 0;
+    ms = ms != 0 ? ms : store->deadline_ms;
+    return ms != 0 ? kvt_clock_ns() + (int64_t)ms * 1000000 : 0;
+}
+
 /* Results ----------------------------------------------------------------- */
 
 /* Did the file system fail, as opposed to the caller or the cache? */

@@ -75,6 +75,7 @@ static int copy_arguments(struct kvt_store *store,
     store->log_level = level_of(kvt_config_text(config, "log_level"));
     store->read_only = kvt_config_bool(config, "read_only");
     store->object_size_max = kvt_config_u64(config, "object_size_max");
+    store->deadline_ms = (uint32_t)kvt_config_u64(config, "deadline_ms");
     return KVT_OK;
 }
 
@@ -82,8 +83,7 @@ static int copy_arguments(struct kvt_store *store,
  * be ignored is refused. */
 static int check_kept(const struct kvt_config *config, struct kvt_error *err)
 {
-    static const char *const keys[] = {"deadline_ms", "module_path",
-                                       "write_budget_per_day"};
+    static const char *const keys[] = {"module_path", "write_budget_per_day"};
     for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
         struct kvt_setting setting;
         int rc = kvt_config_get(config, keys[i], &setting, err);
@@ -160,6 +160,8 @@ int kvt_store_open(const struct kvt_config *config,
     store->completed_end = &store->completed;
     pthread_mutex_init(&store->mutex, NULL);
     pthread_mutex_init(&store->io_mutex, NULL);
+    pthread_mutex_init(&store->reaper.mutex, NULL);
+    pthread_cond_init(&store->reaper.work, NULL);
     rc = copy_arguments(store, config, handlers, err);
     if (rc == KVT_OK) {
         rc = open_backend(store, err);
@@ -196,7 +198,11 @@ void kvt_store_close(struct kvt_store *store)
         return;
     }
     kvt_io_threads_stop(store);
+    kvt_reaper_stop(store);
     for (size_t i = 0; i < store->idle_count; i++) {
+        while (kvt_fs_lingering(store->idle_queues[i]) > 0) {
+            kvt_fs_poll(store->idle_queues[i], 0, 0);
+        }
         kvt_fs_queue_close(store->idle_queues[i]);
     }
     free(store->idle_queues);
@@ -209,6 +215,8 @@ void kvt_store_close(struct kvt_store *store)
     }
     kvt_config_close(store->config);
     free(store->path);
+    pthread_cond_destroy(&store->reaper.work);
+    pthread_mutex_destroy(&store->reaper.mutex);
     pthread_mutex_destroy(&store->io_mutex);
     pthread_mutex_destroy(&store->mutex);
     free(store);
@@ -235,6 +243,9 @@ struct kvt_fs_queue *kvt_store_queue_take(struct kvt_store *store)
 
 void kvt_store_queue_give(struct kvt_store *store, struct kvt_fs_queue *queue)
 {
+    if (kvt_fs_lingering(queue) > 0 && kvt_reaper_take(store, queue)) {
+        return;
+    }
     pthread_mutex_lock(&store->mutex);
     if (store->idle_count == store->idle_capacity) {
         size_t capacity = store->idle_capacity * 2 + 4;
@@ -246,7 +257,7 @@ void kvt_store_queue_give(struct kvt_store *store, struct kvt_fs_queue *queue)
         }
     }
     bool kept = store->idle_count < store->idle_capacity;
-    if (kept) {
+    if (kept) { /* one on which elements linger is polled by its next user */
         store->idle_queues[store->idle_count++] = queue;
     }
     pthread_mutex_unlock(&store->mutex);
@@ -280,11 +291,17 @@ static int run_batch(struct kvt_store *store, enum kvt_batch_op op,
                               .count = count,
                               .flags = options != NULL ? options->flags : 0,
                               .queue = queue,
+                              .deadline_ns = kvt_batch_deadline(store, options),
                               .finished = set_finished,
                               .arg = &finished};
+    int64_t left_ns = batch.deadline_ns;
     store->backend->ops->start(store->backend, &batch);
     while (!finished) {
-        kvt_fs_poll(queue, 1, 0);
+        kvt_fs_poll(queue, 1, left_ns);
+        if (left_ns != 0 && kvt_clock_ns() >= left_ns) {
+            left_ns = 0;
+            store->backend->ops->expire(store->backend, &batch);
+        }
     }
     kvt_store_queue_give(store, queue);
     return kvt_batch_result(store, &batch, options);
@@ -312,6 +329,32 @@ int kvt_batch_remove(struct kvt_store *store, struct kvt_object *objects,
                      size_t count, struct kvt_batch_options *options)
 {
     return run_batch(store, KVT_BATCH_REMOVE, objects, count, options);
+}
+
+/* Memory ------------------------------------------------------------------- */
+
+int kvt_store_mem_alloc(struct kvt_store *store, size_t size,
+                        struct kvt_mem **mem)
+{
+    if (store == NULL || mem == NULL || store->forks != kvt_process_forks()) {
+        return KVT_ERR_INVALID_PARAMS;
+    }
+    int rc = kvt_mem_alloc(store->fs, size, mem);
+    return rc == -EINVAL ? KVT_ERR_INVALID_PARAMS
+           : rc != 0     ? KVT_ERR_INTERNAL
+                         : KVT_OK;
+}
+
+int kvt_store_mem_register(struct kvt_store *store, void *base, size_t size,
+                           struct kvt_mem **mem)
+{
+    if (store == NULL || mem == NULL || store->forks != kvt_process_forks()) {
+        return KVT_ERR_INVALID_PARAMS;
+    }
+    int rc = kvt_mem_register(store->fs, base, size, mem);
+    return rc == -EINVAL ? KVT_ERR_INVALID_PARAMS
+           : rc != 0     ? KVT_ERR_INTERNAL
+                         : KVT_OK;
 }
 
 /* The whole store ---------------------------------------------------------- */

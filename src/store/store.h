@@ -28,8 +28,25 @@ struct kvt_io_thread {
     pthread_mutex_t mutex;
     struct kvt_request *inbox; /* under mutex; oldest first */
     struct kvt_request **inbox_end;
-    bool stop; /* under mutex */
+    bool stop;                   /* under mutex */
+    struct kvt_submitted *timed; /* batches under way that have a deadline */
 };
+
+/* Keeps queues until nothing lingers on them; see reaper.c. */
+enum {
+    KVT_REAPER_QUEUES_MAX = 64
+};
+struct kvt_reaper {
+    pthread_mutex_t mutex; /* covers all of it */
+    pthread_cond_t work;
+    pthread_t thread;
+    bool running;
+    bool stop;
+    struct kvt_fs_queue *queues[KVT_REAPER_QUEUES_MAX];
+    size_t count;
+};
+
+struct kvt_submitted;
 
 struct kvt_store {
     struct kvt_config *config;
@@ -42,6 +59,7 @@ struct kvt_store {
     struct kvt_fs *fs;
     struct kvt_backend *backend;
     uint64_t object_size_max;
+    uint32_t deadline_ms; /* of batches that name none; 0 = none */
     double open_seconds;
 
     pthread_mutex_t mutex;
@@ -55,6 +73,7 @@ struct kvt_store {
     bool healthy;
     uint64_t health_since_ms;
 
+    struct kvt_reaper reaper;
     pthread_mutex_t io_mutex; /* covers the start of the I/O threads */
     bool io_started;
     unsigned io_next; /* atomic */
@@ -71,6 +90,16 @@ int kvt_batch_check(const struct kvt_store *store, enum kvt_batch_op op,
 /* How many succeeded; fills prefix_count, and the store's health. */
 int kvt_batch_result(struct kvt_store *store, struct kvt_batch *batch,
                      struct kvt_batch_options *options);
+
+/* When a batch that starts now has to end; 0 = never. */
+int64_t kvt_batch_deadline(const struct kvt_store *store,
+                           const struct kvt_batch_options *options);
+
+/* reaper.c: takes a queue over on which elements linger; false when it has
+ * too many already. */
+bool kvt_reaper_take(struct kvt_store *store, struct kvt_fs_queue *queue);
+/* Waits until nothing lingers any more. */
+void kvt_reaper_stop(struct kvt_store *store);
 
 /* async.c */
 void kvt_io_threads_stop(struct kvt_store *store);
