@@ -16,6 +16,8 @@ struct pool_queue {
     struct kvt_fs_queue base;
     struct kvt_fs_pool *pool;
     bool poll_works;
+    /* a chain for the poller itself: a batch of one meets no lock */
+    struct kvt_fs_elem *mine;
     /* under pool->mutex */
     struct kvt_fs_elem *unstarted;
     struct kvt_fs_elem **unstarted_end;
@@ -26,7 +28,7 @@ struct pool_queue {
     pthread_cond_t some_done;
     struct kvt_fs_elem *done;
     struct kvt_fs_elem **done_end;
-    size_t done_count;
+    size_t done_count;  /* also read without the mutex */
     size_t done_wanted; /* a poller sleeps until so many are done; or 0 */
     bool woken;
 };
@@ -127,7 +129,7 @@ static void hand_in(struct pool_queue *queue, struct kvt_fs_elem *chain,
     pthread_mutex_lock(&queue->mutex);
     *queue->done_end = chain;
     queue->done_end = &last->next;
-    queue->done_count += count;
+    __atomic_fetch_add(&queue->done_count, count, __ATOMIC_RELAXED);
     if (queue->done_wanted != 0 && queue->done_count >= queue->done_wanted) {
         queue->done_wanted = 0;
         pthread_cond_signal(&queue->some_done);
@@ -190,19 +192,11 @@ static int call_workers(struct kvt_fs_pool *pool, size_t chains)
     return 0;
 }
 
-static void pool_queue_submit(struct kvt_fs_queue *base,
-                              struct kvt_fs_elem *first)
+/* Puts chains where the pool's threads find them; pool->mutex is held. */
+static void line_up(struct pool_queue *queue, struct kvt_fs_elem *first,
+                    struct kvt_fs_elem *last, size_t helpers)
 {
-    struct pool_queue *queue = (struct pool_queue *)base;
     struct kvt_fs_pool *pool = queue->pool;
-    struct kvt_fs_elem *last = first;
-    size_t chains = 1;
-    while (last->next != NULL) {
-        chains += (last->flags & KVT_FS_THEN) == 0;
-        last = last->next;
-    }
-
-    pthread_mutex_lock(&pool->mutex);
     *queue->unstarted_end = first;
     queue->unstarted_end = &last->next;
     if (!queue->in_line) {
@@ -210,30 +204,77 @@ static void pool_queue_submit(struct kvt_fs_queue *base,
         pool->line_end = &queue->next;
         queue->in_line = true;
     }
-    /* the poller takes one chain itself, and so needs no thread at all */
-    bool inline_first = (first->flags & KVT_FS_NOT_INLINE) == 0;
-    size_t helpers = queue->poll_works && inline_first ? chains - 1 : chains;
     if (call_workers(pool, helpers) != 0) {
         queue->poll_works = true; /* no thread to be had: the poller works */
     }
-    pthread_mutex_unlock(&pool->mutex);
+}
+
+static bool poller_may_take(const struct kvt_fs_elem *chain)
+{
+    return chain != NULL && (chain->flags & KVT_FS_NOT_INLINE) == 0;
+}
+
+/* Keeps the first chain for the poller; returns the rest. */
+static struct kvt_fs_elem *keep_one(struct pool_queue *queue,
+                                    struct kvt_fs_elem *first)
+{
+    struct kvt_fs_elem *last = first;
+    if (!queue->poll_works || queue->mine != NULL || !poller_may_take(first)) {
+        return first;
+    }
+    while ((last->flags & KVT_FS_THEN) != 0) {
+        last = last->next;
+    }
+    struct kvt_fs_elem *rest = last->next;
+    last->next = NULL;
+    queue->mine = first;
+    return rest;
+}
+
+static void pool_queue_submit(struct kvt_fs_queue *base,
+                              struct kvt_fs_elem *first)
+{
+    struct pool_queue *queue = (struct pool_queue *)base;
+    first = keep_one(queue, first);
+    if (first == NULL) {
+        return;
+    }
+    struct kvt_fs_elem *last = first;
+    size_t chains = 1;
+    while (last->next != NULL) {
+        chains += (last->flags & KVT_FS_THEN) == 0;
+        last = last->next;
+    }
+    pthread_mutex_lock(&queue->pool->mutex);
+    line_up(queue, first, last, chains);
+    pthread_mutex_unlock(&queue->pool->mutex);
+}
+
+static struct kvt_fs_elem *take_own(struct pool_queue *queue)
+{
+    struct kvt_fs_pool *pool = queue->pool;
+    struct kvt_fs_elem *chain = queue->mine;
+    queue->mine = NULL;
+    if (chain == NULL) {
+        pthread_mutex_lock(&pool->mutex);
+        if (poller_may_take(queue->unstarted)) {
+            chain = take_chain(queue);
+        }
+        pthread_mutex_unlock(&pool->mutex);
+    }
+    return chain;
 }
 
 /* The polling thread carries out one of its own chains. */
 static bool poller_works(struct pool_queue *queue)
 {
-    struct kvt_fs_pool *pool = queue->pool;
-    pthread_mutex_lock(&pool->mutex);
-    bool ours = queue->unstarted != NULL &&
-                (queue->unstarted->flags & KVT_FS_NOT_INLINE) == 0;
-    struct kvt_fs_elem *chain = ours ? take_chain(queue) : NULL;
-    pthread_mutex_unlock(&pool->mutex);
+    struct kvt_fs_elem *chain = take_own(queue);
     if (chain == NULL) {
         return false;
     }
     struct kvt_fs_elem *last;
     size_t count;
-    carry_out(pool->fs, chain, &last, &count);
+    carry_out(queue->pool->fs, chain, &last, &count);
     for (struct kvt_fs_elem *elem = chain; elem != NULL;) {
         struct kvt_fs_elem *next = elem->next;
         kvt_fs_complete(elem, elem->result);
@@ -242,13 +283,21 @@ static bool poller_works(struct pool_queue *queue)
     return true;
 }
 
-/* The poller has a deadline and so carries out nothing itself: a thread has
- * to take what was left for it. */
+/* The poller may not wait for long, and so carries out nothing itself: a
+ * thread has to take what was kept for it. */
 static void leave_to_workers(struct pool_queue *queue)
 {
     struct kvt_fs_pool *pool = queue->pool;
+    struct kvt_fs_elem *mine = queue->mine;
+    queue->mine = NULL;
     pthread_mutex_lock(&pool->mutex);
-    if (queue->unstarted != NULL) {
+    if (mine != NULL) {
+        struct kvt_fs_elem *last = mine;
+        while (last->next != NULL) {
+            last = last->next;
+        }
+        line_up(queue, mine, last, 1);
+    } else if (queue->unstarted != NULL) {
         call_workers(pool, 1);
     }
     pthread_mutex_unlock(&pool->mutex);
@@ -281,10 +330,16 @@ static void pool_queue_poll(struct kvt_fs_queue *base, size_t min,
                             int64_t deadline_ns)
 {
     struct pool_queue *queue = (struct pool_queue *)base;
-    if (min > 0 && queue->poll_works && deadline_ns != 0) {
-        leave_to_workers(queue);
-    } else if (min > 0 && queue->poll_works && poller_works(queue)) {
+    if (queue->poll_works && (min == 0 || deadline_ns != 0)) {
+        if (base->in_adapter > 0) {
+            leave_to_workers(queue);
+        }
+    } else if (queue->poll_works && poller_works(queue)) {
         min = 0; /* take what is done by now, and let the caller look */
+    }
+    if (min == 0 &&
+        __atomic_load_n(&queue->done_count, __ATOMIC_RELAXED) == 0) {
+        return;
     }
     if (min > base->in_adapter && base->in_adapter > 0) {
         min = base->in_adapter;
@@ -296,7 +351,7 @@ static void pool_queue_poll(struct kvt_fs_queue *base, size_t min,
     struct kvt_fs_elem *elem = queue->done;
     queue->done = NULL;
     queue->done_end = &queue->done;
-    queue->done_count = 0;
+    __atomic_store_n(&queue->done_count, 0, __ATOMIC_RELAXED);
     pthread_mutex_unlock(&queue->mutex);
     while (elem != NULL) {
         struct kvt_fs_elem *next = elem->next;

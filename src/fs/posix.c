@@ -119,6 +119,19 @@ static void advance(struct cursor *at, size_t bytes)
     }
 }
 
+/* One call. A single piece takes the plain call: the kernel has less to do
+ * for it. */
+static ssize_t posix_call(int fd, bool write, const struct iovec *pieces,
+                          int count, off_t offset)
+{
+    if (count == 1) {
+        return write ? pwrite(fd, pieces->iov_base, pieces->iov_len, offset)
+                     : pread(fd, pieces->iov_base, pieces->iov_len, offset);
+    }
+    return write ? pwritev(fd, pieces, count, offset)
+                 : preadv(fd, pieces, count, offset);
+}
+
 static int64_t posix_transfer(struct kvt_fs_elem *elem)
 {
     int fd = ((struct posix_file *)elem->file)->fd;
@@ -133,8 +146,7 @@ static int64_t posix_transfer(struct kvt_fs_elem *elem)
             return total;
         }
         off_t offset = (off_t)(elem->offset + (uint64_t)total);
-        ssize_t done = write ? pwritev(fd, pieces, count, offset)
-                             : preadv(fd, pieces, count, offset);
+        ssize_t done = posix_call(fd, write, pieces, count, offset);
         if (done < 0 && errno == EINTR) {
             continue;
         }

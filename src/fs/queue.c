@@ -307,6 +307,13 @@ void kvt_fs_post(struct kvt_fs_elem *elem, int64_t result)
     kvt_fs_push_posted(elem);
 }
 
+static bool take_wake(struct kvt_fs_queue *queue)
+{
+    /* a look costs less than an exchange, and mostly there is nothing */
+    return __atomic_load_n(&queue->woken, __ATOMIC_RELAXED) != 0 &&
+           __atomic_exchange_n(&queue->woken, 0, __ATOMIC_ACQUIRE) != 0;
+}
+
 static void take_posted(struct kvt_fs_queue *queue)
 {
     if (__atomic_load_n(&queue->posted, __ATOMIC_RELAXED) == NULL) {
@@ -343,7 +350,7 @@ size_t kvt_fs_poll(struct kvt_fs_queue *queue, size_t min, int64_t deadline_ns)
 {
     queue->completed = 0;
     for (;;) {
-        bool woken = __atomic_exchange_n(&queue->woken, 0, __ATOMIC_ACQUIRE);
+        bool woken = take_wake(queue);
         take_posted(queue);
         hand_over(queue);
         bool idle = kvt_fs_in_flight(queue) == 0 && queue->completed > 0;

@@ -1,0 +1,211 @@
+#include "session.h"
+
+#include "figures.h"
+#include "file_out.h"
+#include "json_out.h"
+#include "memory.h"
+#include "report.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* A value that cannot be is a fault of usage wherever it came from; a file
+ * that cannot be read is a failure. */
+static int config_failed(struct cli *cli, const struct kvt_error *error)
+{
+    cli_report_error(cli, error, "");
+    return error->code == KVT_ERR_INVALID_PARAMS ? CLI_USAGE : CLI_FAILED;
+}
+
+int cli_config_set(struct cli *cli, const char *key, const char *value)
+{
+    struct kvt_error error = {0};
+    if (kvt_config_set(cli->config, key, value, &error) != KVT_OK) {
+        return config_failed(cli, &error);
+    }
+    return CLI_DONE;
+}
+
+/* "KEY=VALUE", as arguments.c checked it. */
+static int setting_apply(struct cli *cli, const char *setting)
+{
+    char *key = cli_text_copy(setting);
+    char *equals = strchr(key, '=');
+    *equals = '\0';
+    int status = cli_config_set(cli, key, equals + 1);
+    free(key);
+    return status;
+}
+
+static const char *config_text(const struct cli *cli, const char *key)
+{
+    struct kvt_setting setting;
+    struct kvt_error error = {0};
+    if (cli->config == NULL ||
+        kvt_config_get(cli->config, key, &setting, &error) != KVT_OK ||
+        setting.value == NULL) {
+        return "";
+    }
+    return setting.value;
+}
+
+/* --path and --fs mean the chosen backend's own keys. */
+static bool is_distributed(const struct cli *cli)
+{
+    return strcmp(config_text(cli, "backend"), "distributed") == 0;
+}
+
+static int options_apply(struct cli *cli)
+{
+    int status = CLI_DONE;
+    if (cli->backend != NULL) {
+        status = cli_config_set(cli, "backend", cli->backend);
+    }
+    for (size_t i = 0; i < cli->setting_count && status == CLI_DONE; i++) {
+        status = setting_apply(cli, cli->settings[i]);
+    }
+    bool distributed = is_distributed(cli);
+    if (cli->path != NULL && status == CLI_DONE) {
+        status = cli_config_set(cli, distributed ? "distributed.path" : "path",
+                                cli->path);
+    }
+    if (cli->fs != NULL && status == CLI_DONE) {
+        status =
+            cli_config_set(cli, distributed ? "distributed.fs" : "fs", cli->fs);
+    }
+    if (cli->read_only && status == CLI_DONE) {
+        status = cli_config_set(cli, "read_only", "on");
+    }
+    return status;
+}
+
+int cli_config_build(struct cli *cli)
+{
+    struct kvt_error error = {0};
+    cli->config = kvt_config_open();
+    if (cli->config == NULL) {
+        cli_memory_short();
+    }
+    if (cli->config_file != NULL &&
+        kvt_config_load_file(cli->config, cli->config_file, &error) != KVT_OK) {
+        return config_failed(cli, &error);
+    }
+    if (kvt_config_load_env(cli->config, &error) != KVT_OK) {
+        return config_failed(cli, &error);
+    }
+    return options_apply(cli);
+}
+
+uint64_t cli_object_size_max(const struct cli *cli)
+{
+    const char *text = config_text(cli, "object_size_max");
+    char *end = NULL;
+    unsigned long long value = strtoull(text, &end, 10);
+    /* a gibibyte is the most that any store takes */
+    return end != text && *end == '\0' ? (uint64_t)value : UINT64_C(1) << 30;
+}
+
+static const char *store_path(const struct cli *cli)
+{
+    if (is_distributed(cli)) {
+        const char *path = config_text(cli, "distributed.path");
+        if (path[0] != '\0') {
+            return path;
+        }
+    }
+    return config_text(cli, "path");
+}
+
+/* The library's messages, for those who asked for them: what matters to
+ * everybody is an error or a figure of `stat`. */
+static void log_print(enum kvt_log_level level, const char *message, void *arg)
+{
+    static const char *const names[] = {"error", "warn", "info", "debug"};
+    const struct cli *cli = arg;
+    if (!cli->json) {
+        fprintf(stderr, "kvtier: %s: %s\n", names[level & 3], message);
+        return;
+    }
+    struct cJSON *root = cli_json_object();
+    struct cJSON *log = cli_json_child(root, "log");
+    cli_json_text(log, "level", names[level & 3]);
+    cli_json_text(log, "message", message);
+    char *text = cli_json_finish(root);
+    fprintf(stderr, "%s\n", text);
+    free(text);
+}
+
+static bool log_wanted(const struct cli *cli)
+{
+    struct kvt_setting setting;
+    struct kvt_error error = {0};
+    return kvt_config_get(cli->config, "log_level", &setting, &error) ==
+               KVT_OK &&
+           strcmp(setting.source, "default") != 0;
+}
+
+int cli_store_begin(struct cli *cli, enum cli_access access)
+{
+    int status = cli->config != NULL ? CLI_DONE : cli_config_build(cli);
+    if (status == CLI_DONE && access == CLI_READ) {
+        status = cli_config_set(cli, "read_only", "on");
+    }
+    if (status != CLI_DONE) {
+        return status;
+    }
+    struct kvt_error error = {0};
+    if (kvt_config_check(cli->config, &error) != KVT_OK) {
+        return config_failed(cli, &error);
+    }
+    struct kvt_handlers handlers = KVT_HANDLERS_INIT;
+    if (log_wanted(cli)) {
+        handlers.log = log_print;
+        handlers.log_arg = cli;
+    }
+    if (kvt_store_open(cli->config, &handlers, &cli->store, &error) != KVT_OK) {
+        cli->store = NULL;
+        return cli_report_error(cli, &error, store_path(cli));
+    }
+    return CLI_DONE;
+}
+
+/* The figures as `stat` prints them; of a store that was not opened, zeros
+ * and what the configuration says. */
+static int stats_write(const struct cli *cli)
+{
+    struct kvt_stats stats = {.size = sizeof(stats)};
+    if (cli->store == NULL || kvt_stats(cli->store, &stats) != KVT_OK) {
+        stats = (struct kvt_stats){
+            .size = sizeof(stats),
+            .backend = config_text(cli, "backend"),
+            .fs =
+                config_text(cli, is_distributed(cli) ? "distributed.fs" : "fs"),
+            .path = store_path(cli),
+        };
+        if (stats.path[0] == '\0' && cli->path != NULL) {
+            stats.path = cli->path;
+        }
+    }
+    char *text = cli_json_finish(cli_figures_json(&stats));
+    size_t size = strlen(text);
+    text[size] = '\n'; /* in place of the NUL: the size is given */
+    int result = cli_file_write(cli->stats_file, text, size + 1);
+    free(text);
+    return result;
+}
+
+int cli_session_end(struct cli *cli, int status)
+{
+    if (cli->stats_file != NULL && !cli->help && !cli->version) {
+        int result = stats_write(cli);
+        if (result < 0) {
+            status = cli_report_file(cli, cli->stats_file,
+                                     KVT_ERR_FILE_WRITE_FAIL, result);
+        }
+    }
+    kvt_store_close(cli->store);
+    kvt_config_close(cli->config);
+    cli->store = NULL;
+    cli->config = NULL;
+    return status;
+}
