@@ -181,6 +181,7 @@ struct kvt_fs_elem {
     /* results */
     int64_t result;
     uint64_t file_size;
+    bool lost; /* PUBLISH failed, and what `path` named before is gone, too */
     /* the core's and the adapter's own while the element is in flight */
     struct kvt_fs_queue *queue;
     struct kvt_fs_elem *next; /* in whatever list it is in */
@@ -436,6 +437,7 @@ struct kvt_fs_queue {
     size_t backlog_count;
     struct kvt_fs_elem *posted;    /* atomic stack: done by other threads */
     int woken;                     /* atomic */
+    int pushing;                   /* atomic: threads inside a post */
     struct kvt_fs_shadow *shadows; /* elements with a deadline, under way */
     size_t lingering;              /* of them, past their deadline */
     size_t backlog_deadlines;      /* chains of the backlog that have one */

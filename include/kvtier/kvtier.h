@@ -210,7 +210,8 @@ struct kvt_request {
 };
 
 /* Starts a batch and returns. KVT_OK, or a negative code when it was not
- * started (`done` is then not called). */
+ * started (`done` is then not called); KVT_ERR_INVALID_PARAMS once the store
+ * is being closed. */
 KVT_API int kvt_submit(struct kvt_store *store, struct kvt_request *request);
 
 /* A descriptor that is readable while completed requests wait for

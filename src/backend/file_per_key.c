@@ -83,7 +83,9 @@ void kvt_fpk_enter(struct fpk *fpk, struct kvt_key_entry *entry, uint64_t size,
                    uint64_t check, struct kvt_charge charge)
 {
     if (entry->present) {
-        kvt_budget_give_back(&fpk->budget, kvt_fpk_entry_charge(entry));
+        struct kvt_charge old = kvt_fpk_entry_charge(entry);
+        old.objects = 0; /* one object before, one after */
+        kvt_budget_give_back(&fpk->budget, old);
         kvt_fpk_uncount(fpk, entry);
         kvt_evict_renew(&fpk->order, &entry->order);
     }
@@ -92,6 +94,7 @@ void kvt_fpk_enter(struct fpk *fpk, struct kvt_key_entry *entry, uint64_t size,
     entry->check = check;
     entry->check_known = true;
     entry->generation = ++fpk->generation;
+    entry->unsettled = fpk->base.args.handlers->complete != NULL;
     kvt_fpk_count(fpk, entry);
     kvt_fpk_release(entry);
 }
@@ -122,7 +125,7 @@ struct kvt_meta kvt_fpk_meta(const struct fpk *fpk, struct kvt_key key,
 
 /* Batches ----------------------------------------------------------------- */
 
-static void batch_drop(struct fpk_batch *fb)
+void kvt_fpk_batch_drop(struct fpk_batch *fb)
 {
     if (--fb->pending == 0) {
         fb->ended(fb);
@@ -131,7 +134,7 @@ static void batch_drop(struct fpk_batch *fb)
 
 void kvt_fpk_op_end(struct fpk_op *op)
 {
-    batch_drop(op->batch);
+    kvt_fpk_batch_drop(op->batch);
 }
 
 void kvt_fpk_op_fail(struct fpk_op *op, enum kvt_fault fault, int rc)
@@ -140,14 +143,29 @@ void kvt_fpk_op_fail(struct fpk_op *op, enum kvt_fault fault, int rc)
     kvt_fpk_op_end(op);
 }
 
+/* Do the objects' own bytes move? */
+static bool moves(const struct kvt_batch *batch)
+{
+    return batch->op == KVT_BATCH_OFFLOAD || batch->op == KVT_BATCH_LOAD;
+}
+
+/* Slices that the elements of an object need at most. */
+static size_t slices_of(const struct kvt_batch *batch,
+                        const struct kvt_object *object)
+{
+    return (moves(batch) ? object->slice_count : 0) + 2;
+}
+
 static struct fpk_batch *batch_alloc(struct kvt_batch *batch)
 {
     size_t slices = 0;
     size_t key_bytes = 0;
     for (size_t i = 0; i < batch->count; i++) {
         const struct kvt_object *object = &batch->objects[i];
-        slices += object->slice_count + 2;
-        key_bytes += object->key.size;
+        if (object->status == KVT_OK) { /* others may hold any nonsense */
+            slices += slices_of(batch, object);
+            key_bytes += object->key.size;
+        }
     }
     struct fpk_batch *fb = NULL;
     size_t size = sizeof *fb + batch->count * sizeof fb->ops[0] +
@@ -171,9 +189,7 @@ static void op_init(struct fpk_batch *fb, struct fpk_op *op,
     op->file.elem.arg = op;
     kvt_object_file_init(&op->file, &fb->fpk->layout, object->key);
     op->hash = kvt_key_index_hash(object->key);
-    bool moves =
-        fb->batch->op == KVT_BATCH_OFFLOAD || fb->batch->op == KVT_BATCH_LOAD;
-    for (size_t i = 0; moves && i < object->slice_count; i++) {
+    for (size_t i = 0; moves(fb->batch) && i < object->slice_count; i++) {
         op->size += object->slices[i].size;
     }
 }
@@ -216,7 +232,7 @@ static void fpk_start(struct kvt_backend *backend, struct kvt_batch *batch)
         op_init(fb, op, object);
         op->file.slices = slices;
         op->file.tail_key = keys;
-        slices += object->slice_count + 2;
+        slices += slices_of(batch, object);
         keys += object->key.size;
         fb->pending++;
     }
@@ -227,7 +243,7 @@ static void fpk_start(struct kvt_backend *backend, struct kvt_batch *batch)
         [KVT_BATCH_REMOVE] = kvt_fpk_start_remove,
     };
     starts[batch->op](fb);
-    batch_drop(fb);
+    kvt_fpk_batch_drop(fb);
 }
 
 /* Takes the waiter of an operation back; false when it was told already. */

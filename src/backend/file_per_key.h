@@ -72,9 +72,11 @@ struct fpk_op {
     struct fpk_op *next; /* in the list of a round */
     uint8_t attempts;
     bool check_known;
-    bool published;  /* this op wrote the file */
-    bool needs_room; /* it is published after victims went */
-    bool waits;      /* for its turn at the key */
+    bool published;         /* this op wrote the file */
+    bool needs_room;        /* it is published after victims went */
+    bool compared;          /* with the file's own bytes */
+    unsigned char *scratch; /* where a comparison reads the file to */
+    bool waits;             /* for its turn at the key */
     char temp_path[FPK_TEMP_PATH_MAX];
 };
 
@@ -84,6 +86,11 @@ struct fpk_batch {
     struct kvt_batch *batch;
     size_t pending; /* objects without a result, and one while starting */
     void (*ended)(struct fpk_batch *batch); /* all have a result */
+    /* of an offload */
+    struct fpk_op *deferred; /* no room but what this batch itself takes */
+    size_t running;          /* objects with claimed room */
+    bool retry;              /* some of that room may be free by now */
+    bool pumping;
     struct kvt_slice *slices;
     unsigned char *keys; /* room for the keys of long names */
     struct fpk_op ops[];
@@ -119,6 +126,8 @@ void kvt_fpk_undo_claim(struct fpk *fpk, struct kvt_key_entry *entry,
 /* Metadata of an object. `key` is borrowed. */
 struct kvt_meta kvt_fpk_meta(const struct fpk *fpk, struct kvt_key key,
                              uint64_t size);
+/* One thing less that the batch waits for; the last one ends it. */
+void kvt_fpk_batch_drop(struct fpk_batch *fb);
 /* Frees the batch and reports it finished. */
 void kvt_fpk_batch_end(struct fpk_batch *fb);
 /* Submits an element of a batch, with the batch's deadline. */
@@ -153,6 +162,9 @@ void kvt_fpk_finish(struct kvt_fs_queue *queue, const size_t *left);
 /* The file is not what was published: counts it, takes the object out if it
  * is still the one with this generation, and keeps the file aside. */
 void kvt_fpk_quarantine(struct fpk_op *op);
+/* Moves a file to the quarantine, when there is room for so much more
+ * evidence; the caller accounts for its bytes. No lock held. */
+bool kvt_fpk_keep_aside(struct fpk *fpk, const char *path, uint64_t bytes);
 /* The file is gone behind our back: the index forgets it, if it is still the
  * one with this generation. */
 void kvt_fpk_lost(struct fpk_op *op);

@@ -3,8 +3,15 @@
  * for it. Nothing is believed before the trailer behind the value, and the
  * hash over the value, have proved it. */
 #include "backend/file_per_key.h"
+#include "core/clock.h"
 
 #include <errno.h>
+
+/* Without an index a file may be replaced between the look at its size and
+ * the read: so often in a row is no coincidence. */
+enum {
+    UNINDEXED_ATTEMPTS = 4
+};
 
 static bool is_gone(int64_t result)
 {
@@ -71,6 +78,16 @@ static void fail(struct fpk_op *op, enum kvt_fault fault, int64_t rc)
 /* Load -------------------------------------------------------------------- */
 
 static void start_read(struct fpk_op *op);
+static void look_again(struct fpk_op *op);
+
+/* Is the object still the one that was found, and nobody working on it?
+ * Mutex held. */
+static bool is_untouched(const struct fpk_op *op)
+{
+    const struct kvt_key_entry *entry = op->entry;
+    return !entry->removed && !entry->busy &&
+           entry->generation == op->generation;
+}
 
 /* A whole file that proves itself may still be an older copy that somebody
  * put back: the index knows what was written last. Learns the check value of
@@ -83,8 +100,7 @@ static bool is_current(struct fpk_op *op, uint64_t check)
         return true;
     }
     pthread_mutex_lock(&fpk->mutex);
-    bool untouched =
-        !entry->removed && !entry->busy && entry->generation == op->generation;
+    bool untouched = is_untouched(op);
     bool current = !untouched || !entry->check_known || entry->check == check;
     if (untouched && current) {
         entry->check = check;
@@ -93,6 +109,69 @@ static bool is_current(struct fpk_op *op, uint64_t check)
     }
     pthread_mutex_unlock(&fpk->mutex);
     return current;
+}
+
+static void turn_came(struct kvt_fs_elem *elem)
+{
+    struct fpk_op *op = elem->arg;
+    op->waits = false;
+    if (elem->result == -ETIMEDOUT) {
+        fail(op, KVT_FAULT_READ, -ETIMEDOUT);
+    } else {
+        look_again(op);
+    }
+}
+
+/* Finds the object anew: it was replaced or removed while it was read. */
+static void look_again(struct fpk_op *op)
+{
+    struct fpk *fpk = op->batch->fpk;
+    int64_t deadline_ns = op->batch->batch->deadline_ns;
+    bool over = deadline_ns != 0 && kvt_clock_ns() >= deadline_ns;
+    pthread_mutex_lock(&fpk->mutex);
+    if (op->entry != NULL) {
+        kvt_key_entry_release(op->entry);
+        op->entry = NULL;
+    }
+    struct kvt_key_entry *entry =
+        kvt_key_index_find(&fpk->index, op->object->key, op->hash);
+    bool wait = entry != NULL && entry->busy && !over;
+    if (wait) {
+        op->file.elem.done = turn_came;
+        op->waits = true;
+        kvt_fpk_wait(entry, &op->file.elem, op->batch->batch->queue);
+    } else {
+        find_and_pin(fpk, op);
+    }
+    pthread_mutex_unlock(&fpk->mutex);
+    if (wait) {
+        return;
+    }
+    if (over) {
+        fail(op, KVT_FAULT_READ, -ETIMEDOUT);
+    } else if (op->entry == NULL) {
+        fail(op, KVT_FAULT_ABSENT, 0);
+    } else {
+        start_read(op);
+    }
+}
+
+/* Not what the index or the directory promised. */
+static void mismatch(struct fpk_op *op)
+{
+    struct fpk *fpk = op->batch->fpk;
+    bool indexed = op->entry != NULL;
+    pthread_mutex_lock(&fpk->mutex);
+    bool changed = indexed && !is_untouched(op);
+    pthread_mutex_unlock(&fpk->mutex);
+    if (changed) {
+        look_again(op);
+    } else if (op->attempts++ < (indexed ? 1 : UNINDEXED_ATTEMPTS)) {
+        start_read(op); /* the memory or the way may have been at fault */
+    } else {
+        kvt_fpk_quarantine(op);
+        fail(op, KVT_FAULT_CORRUPT, 0);
+    }
 }
 
 static void read_done(struct kvt_fs_elem *elem)
@@ -109,15 +188,14 @@ static void read_done(struct kvt_fs_elem *elem)
         return;
     }
     uint64_t check = 0;
-    if (kvt_object_file_verify(&op->file, &fpk->layout, op->object,
-                               fpk->checksum, &check) == 0 &&
-        is_current(op, check)) {
+    int rc = kvt_object_file_verify(&op->file, &fpk->layout, op->object,
+                                    fpk->checksum, &check);
+    if (rc == -EPROTONOSUPPORT) {
+        fail(op, KVT_FAULT_READ, rc); /* a newer version's: not ours to move */
+    } else if (rc == 0 && is_current(op, check)) {
         end(op);
-    } else if (op->attempts++ == 0) {
-        start_read(op); /* the memory or the way may have been at fault */
     } else {
-        kvt_fpk_quarantine(op);
-        fail(op, KVT_FAULT_CORRUPT, 0);
+        mismatch(op);
     }
 }
 
@@ -185,8 +263,7 @@ static bool is_expected_size(const struct fpk_op *op, uint64_t size)
         return true;
     }
     pthread_mutex_lock(&fpk->mutex);
-    bool untouched =
-        !entry->removed && !entry->busy && entry->generation == op->generation;
+    bool untouched = is_untouched(op);
     pthread_mutex_unlock(&fpk->mutex);
     return !untouched;
 }

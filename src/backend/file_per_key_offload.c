@@ -5,6 +5,7 @@
  * a round. An object that had to wait for its turn makes a round of its own.
  */
 #include "backend/file_per_key_evict.h"
+#include "core/clock.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -28,6 +29,7 @@ struct round {
     struct op_list ready;   /* have it: publish now */
     struct op_list waiting; /* have it when the victims went */
     struct op_list compare; /* ask the file whether it is the same already */
+    struct op_list vacate;  /* the old file has to go first */
     struct op_list ended;
     struct fpk_eviction *eviction;
 };
@@ -64,13 +66,35 @@ static void start_alone(struct fpk_op *op)
 
 /* Publishing -------------------------------------------------------------- */
 
+static void set_fault(struct fpk_op *op, enum kvt_fault fault, int rc)
+{
+    kvt_object_fail(&op->batch->fpk->base, op->object, fault, rc);
+}
+
+static void pump(struct fpk_batch *fb);
+
+/* The end of an object that had claimed room: others of its batch, which had
+ * none but that, may go on. */
+static void end_claimed(struct fpk_op *op)
+{
+    struct fpk_batch *fb = op->batch;
+    bool more = fb->deferred != NULL;
+    fb->running--;
+    fb->retry = true;
+    kvt_fpk_op_end(op);
+    if (more) {
+        pump(fb); /* it is there: the deferred ones have no result yet */
+    }
+}
+
 static void fail_claimed(struct fpk_op *op, enum kvt_fault fault, int rc)
 {
     struct fpk *fpk = op->batch->fpk;
     pthread_mutex_lock(&fpk->mutex);
     kvt_fpk_undo_claim(fpk, op->entry, op->charge);
     pthread_mutex_unlock(&fpk->mutex);
-    kvt_fpk_op_fail(op, fault, rc);
+    set_fault(op, fault, rc);
+    end_claimed(op);
 }
 
 static void publish_done(struct kvt_fs_elem *elem);
@@ -143,19 +167,36 @@ static bool make_room(struct fpk_op *op)
     return true;
 }
 
+/* What the object was to replace is gone. */
+static void forget_old(struct fpk_op *op)
+{
+    struct fpk *fpk = op->batch->fpk;
+    struct kvt_key_entry *entry = op->entry;
+    pthread_mutex_lock(&fpk->mutex);
+    if (entry->present) {
+        kvt_budget_give_back(&fpk->budget, kvt_fpk_entry_charge(entry));
+        kvt_fpk_uncount(fpk, entry);
+    }
+    pthread_mutex_unlock(&fpk->mutex);
+}
+
 static void publish_done(struct kvt_fs_elem *elem)
 {
     struct fpk_op *op = elem->arg;
     struct fpk *fpk = op->batch->fpk;
     int rc = elem->result < 0 ? (int)elem->result : 0;
     if (kvt_fpk_late_takes(op->late, elem)) {
-        kvt_fpk_op_fail(op, KVT_FAULT_WRITE, rc);
+        set_fault(op, KVT_FAULT_WRITE, rc);
+        end_claimed(op);
         return;
     }
     if ((rc == -ENOSPC || rc == -EDQUOT) && make_room(op)) {
         return;
     }
     if (rc != 0) {
+        if (elem->lost) {
+            forget_old(op);
+        }
         fail_claimed(op, KVT_FAULT_WRITE, rc);
         return;
     }
@@ -165,7 +206,7 @@ static void publish_done(struct kvt_fs_elem *elem)
     pthread_mutex_unlock(&fpk->mutex);
     op->published = true;
     op->object->size = op->size;
-    kvt_fpk_op_end(op);
+    end_claimed(op);
 }
 
 /* Rounds ------------------------------------------------------------------ */
@@ -181,9 +222,34 @@ static void turn_came(struct kvt_fs_elem *elem)
     }
 }
 
-static void set_fault(struct fpk_op *op, enum kvt_fault fault, int rc)
+/* Stored already, by this or an earlier process. What an unsettled object is
+ * worth, its writer's handler has yet to say: this batch takes it over, so
+ * that the other's refusal leaves it, and its own does not. Mutex held. */
+static void use_stored(struct fpk_op *op)
 {
-    kvt_object_fail(&op->batch->fpk->base, op->object, fault, rc);
+    struct fpk *fpk = op->batch->fpk;
+    struct kvt_key_entry *entry = op->entry;
+    if (entry->unsettled) {
+        entry->generation = ++fpk->generation;
+        op->generation = entry->generation;
+        op->published = true;
+    }
+    kvt_evict_use(&fpk->order, &entry->order);
+    op->object->size = op->size;
+}
+
+static void wait_for_turn(struct round *round, struct fpk_op *op,
+                          struct kvt_key_entry *entry)
+{
+    int64_t deadline_ns = round->fb->batch->deadline_ns;
+    if (deadline_ns != 0 && kvt_clock_ns() >= deadline_ns) {
+        set_fault(op, KVT_FAULT_WRITE, -ETIMEDOUT);
+        put(&round->ended, op);
+        return;
+    }
+    op->file.elem.done = turn_came;
+    op->waits = true;
+    kvt_fpk_wait(entry, &op->file.elem, round->fb->batch->queue);
 }
 
 /* What is known already decides. Mutex held. */
@@ -193,9 +259,7 @@ static void classify(struct round *round, struct fpk_op *op)
     struct kvt_key_entry *entry =
         kvt_key_index_find(&fpk->index, op->object->key, op->hash);
     if (entry != NULL && entry->busy) {
-        op->file.elem.done = turn_came;
-        op->waits = true;
-        kvt_fpk_wait(entry, &op->file.elem, round->fb->batch->queue);
+        wait_for_turn(round, op, entry);
         return;
     }
     op->entry = entry;
@@ -206,12 +270,11 @@ static void classify(struct round *round, struct fpk_op *op)
         put(&round->ended, op);
     } else if (entry->size != op->size || !op->check_known) {
         put(&round->claims, op);
-    } else if (!entry->check_known) {
+    } else if (!entry->check_known && !op->compared) {
         entry->busy = true;
         put(&round->compare, op);
-    } else if (entry->check == op->check) {
-        kvt_evict_use(&fpk->order, &entry->order);
-        op->object->size = op->size;
+    } else if (entry->check_known && entry->check == op->check) {
+        use_stored(op);
         put(&round->ended, op);
     } else {
         put(&round->claims, op);
@@ -244,7 +307,14 @@ static bool find_room(struct round *round, struct kvt_charge need,
     }
     struct kvt_charge wanted = round->eviction->credit;
     kvt_charge_add(&wanted, *credit);
-    return kvt_fpk_eviction_choose(round->eviction, wanted);
+    if (!kvt_fpk_eviction_choose(round->eviction, wanted)) {
+        return false;
+    }
+    /* all that the victims free serves the need, not only what was short */
+    struct kvt_charge free_now = round->eviction->chosen;
+    kvt_charge_sub(&free_now, round->eviction->credit);
+    kvt_charge_raise(credit, kvt_charge_least(free_now, need));
+    return true;
 }
 
 static int add_entry(struct fpk *fpk, struct fpk_op *op)
@@ -258,6 +328,36 @@ static int add_entry(struct fpk *fpk, struct fpk_op *op)
     }
     op->entry->busy = true;
     return 0;
+}
+
+/* No room: waits for what this batch itself takes, lets the old file go
+ * first, or is refused. Mutex held. */
+static void claim_failed(struct round *round, struct fpk_op *op, bool was_new)
+{
+    struct fpk_batch *fb = round->fb;
+    const struct kvt_budget *budget = &fb->fpk->budget;
+    bool possible = kvt_budget_possible(budget, op->charge);
+    bool may_evict = kvt_evict_allowed(&fb->fpk->order);
+    if (possible && may_evict && !was_new && fb->running == 0) {
+        put(&round->vacate, op);
+        return;
+    }
+    if (was_new) {
+        kvt_fpk_forget(fb->fpk, op->entry);
+    } else {
+        kvt_fpk_release(op->entry);
+    }
+    op->entry = NULL;
+    if (possible && may_evict && fb->running > 0) {
+        op->next = fb->deferred;
+        fb->deferred = op;
+        return;
+    }
+    bool keys =
+        budget->used.objects + op->charge.objects > budget->limit.objects;
+    set_fault(op, keys ? KVT_FAULT_KEYS : KVT_FAULT_FULL,
+              possible ? 0 : -EFBIG);
+    put(&round->ended, op);
 }
 
 /* Claims room for an object. Mutex held. */
@@ -276,23 +376,37 @@ static void claim(struct round *round, struct fpk_op *op)
         return;
     }
     op->charge = kvt_fpk_charge(fpk, &op->file, op->size);
+    op->charge.objects = was_new ? 1 : 0;
     if (!find_room(round, op->charge, &credit)) {
-        bool keys = fpk->budget.used.objects >= fpk->budget.limit.objects;
-        set_fault(op, keys ? KVT_FAULT_KEYS : KVT_FAULT_FULL, 0);
-        if (was_new) {
-            kvt_fpk_forget(fpk, op->entry);
-        } else {
-            kvt_fpk_release(op->entry);
-        }
-        put(&round->ended, op);
+        claim_failed(round, op, was_new);
         return;
     }
     kvt_budget_claim(&fpk->budget, op->charge, credit);
+    round->fb->running++;
     op->needs_room = !is_zero(credit);
     if (op->needs_room) {
         kvt_charge_add(&round->eviction->credit, credit);
     }
     put(op->needs_room ? &round->waiting : &round->ready, op);
+}
+
+/* Starts deferred objects: one when room may have become free, all when none
+ * of the batch is under way any more. */
+static void pump(struct fpk_batch *fb)
+{
+    if (fb->pumping) {
+        return;
+    }
+    fb->pumping = true;
+    fb->pending++; /* it stays until we are through */
+    while (fb->deferred != NULL && (fb->retry || fb->running == 0)) {
+        struct fpk_op *op = fb->deferred;
+        fb->deferred = op->next;
+        fb->retry = false;
+        start_alone(op);
+    }
+    fb->pumping = false;
+    kvt_fpk_batch_drop(fb);
 }
 
 /* The victims went, or are back. */
@@ -312,45 +426,98 @@ static void room_made(struct fpk_eviction *eviction)
     }
 }
 
-/* The file's own trailer tells whether it holds these bytes already. */
+/* The file was read: does it hold these bytes already? What a trailer claims
+ * is not enough: the value behind it may have rotten since. */
 static void compare_done(struct kvt_fs_elem *elem)
 {
     struct fpk_op *op = elem->arg;
     struct fpk *fpk = op->batch->fpk;
     struct kvt_key_entry *entry = op->entry;
-    struct kvt_trailer trailer;
-    bool valid = kvt_object_file_tail(&op->file, &trailer) == 0 &&
-                 trailer.value_size == op->size;
+    struct kvt_slice slice = {op->scratch, (size_t)op->size, NULL};
+    struct kvt_object object = {.slices = &slice, .slice_count = 1};
+    uint64_t check = 0;
+    bool valid =
+        elem->result >= 0 && kvt_object_file_verify(&op->file, &fpk->layout,
+                                                    &object, true, &check) == 0;
+    free(op->scratch);
+    op->scratch = NULL;
+    op->compared = true;
 
     pthread_mutex_lock(&fpk->mutex);
-    bool same = valid && trailer.check == op->check;
     if (elem->result == -ENOENT) {
         kvt_budget_give_back(&fpk->budget, kvt_fpk_entry_charge(entry));
         kvt_fpk_uncount(fpk, entry);
         kvt_fpk_forget(fpk, entry);
     } else {
-        /* a file that is not what it should be is one that differs */
-        entry->check = valid ? trailer.check : ~op->check;
-        entry->check_known = true;
-        if (same) {
-            kvt_evict_use(&fpk->order, &entry->order);
+        if (valid) {
+            entry->check = check;
+            entry->check_known = true;
         }
         kvt_fpk_release(entry);
     }
     pthread_mutex_unlock(&fpk->mutex);
-    if (same) {
-        op->object->size = op->size;
-        kvt_fpk_op_end(op);
+    start_alone(op);
+}
+
+/* Without memory to read it to, the object is written again. */
+static void start_compare(struct fpk_op *op)
+{
+    struct kvt_slice slice = {NULL, (size_t)op->size, NULL};
+    struct kvt_object object = {.slices = &slice, .slice_count = 1};
+    op->scratch = malloc((size_t)op->size + 1);
+    slice.base = op->scratch;
+    op->file.elem.done = compare_done;
+    if (op->scratch == NULL) {
+        op->file.elem.result = -ENOMEM;
+        compare_done(&op->file.elem);
+        return;
+    }
+    kvt_object_file_fetch(&op->file, &object, op->size);
+    kvt_fpk_submit(op->batch, &op->file.elem);
+}
+
+/* The old file went, so that there is room for the new one. */
+static void vacated(struct kvt_fs_elem *elem)
+{
+    struct fpk_op *op = elem->arg;
+    struct fpk *fpk = op->batch->fpk;
+    int rc = (int)elem->result;
+    if (kvt_fpk_late_takes(op->late, elem)) {
+        kvt_fpk_op_fail(op, KVT_FAULT_WRITE, rc);
+        return;
+    }
+    bool gone = rc == 0 || rc == -ENOENT;
+    pthread_mutex_lock(&fpk->mutex);
+    if (gone) {
+        kvt_budget_give_back(&fpk->budget, kvt_fpk_entry_charge(op->entry));
+        kvt_fpk_uncount(fpk, op->entry);
+        kvt_fpk_forget(fpk, op->entry);
     } else {
+        kvt_fpk_release(op->entry);
+    }
+    pthread_mutex_unlock(&fpk->mutex);
+    if (gone) {
         start_alone(op);
+    } else {
+        kvt_fpk_op_fail(op, KVT_FAULT_WRITE, rc);
     }
 }
 
-static void start_compare(struct fpk_op *op)
+/* Removes the file of the op's entry, which is busy. */
+static void remove_file(struct fpk_op *op, void (*done)(struct kvt_fs_elem *))
 {
-    kvt_object_file_fetch_tail(&op->file);
-    op->file.elem.done = compare_done;
-    kvt_fpk_submit(op->batch, &op->file.elem);
+    struct kvt_fs_elem *elem = &op->file.elem;
+    int rc;
+    *elem = (struct kvt_fs_elem){
+        .op = KVT_FS_REMOVE, .path = op->file.path, .done = done, .arg = op};
+    op->late = kvt_fpk_late_new(op->batch->fpk, op->batch->batch->deadline_ns,
+                                FPK_LATE_REMOVE, elem, op->entry, &rc);
+    if (rc != 0) {
+        elem->result = rc;
+        done(elem);
+    } else {
+        kvt_fpk_submit(op->batch, elem);
+    }
 }
 
 /* Lets everything of the round go. No lock is held. */
@@ -359,6 +526,9 @@ static void release_round(struct round *round)
     struct fpk_op *op;
     while ((op = take(&round->compare)) != NULL) {
         start_compare(op);
+    }
+    while ((op = take(&round->vacate)) != NULL) {
+        remove_file(op, vacated);
     }
     struct fpk_eviction *eviction = round->eviction;
     if (eviction != NULL && round->waiting.first != NULL) {
@@ -416,39 +586,61 @@ static void undo_done(struct kvt_fs_elem *elem)
     kvt_fpk_op_end(op);
 }
 
+static void undo_in_turn(struct kvt_fs_elem *elem);
+
 /* Takes back what this batch published and nobody replaced since. */
 static void undo(struct fpk_op *op)
 {
     struct fpk *fpk = op->batch->fpk;
-    set_fault(op, KVT_FAULT_REFUSED, 0);
     pthread_mutex_lock(&fpk->mutex);
     struct kvt_key_entry *entry =
         kvt_key_index_find(&fpk->index, op->object->key, op->hash);
-    bool ours =
-        entry != NULL && !entry->busy && entry->generation == op->generation;
-    if (ours) {
+    bool ours = entry != NULL && entry->generation == op->generation;
+    bool wait = ours && entry->busy;
+    if (wait) {
+        op->file.elem.done = undo_in_turn;
+        op->waits = true;
+        kvt_fpk_wait(entry, &op->file.elem, op->batch->batch->queue);
+    } else if (ours) {
         entry->busy = true;
+        op->entry = entry;
     }
     pthread_mutex_unlock(&fpk->mutex);
     if (!ours) {
-        return;
+        kvt_fpk_op_end(op);
+    } else if (!wait) {
+        remove_file(op, undo_done);
     }
-    op->entry = entry;
-    op->batch->pending++;
-    struct kvt_fs_elem *elem = &op->file.elem;
-    *elem = (struct kvt_fs_elem){.op = KVT_FS_REMOVE,
-                                 .path = op->file.path,
-                                 .done = undo_done,
-                                 .arg = op};
-    int rc;
-    op->late = kvt_fpk_late_new(fpk, op->batch->batch->deadline_ns,
-                                FPK_LATE_REMOVE, elem, entry, &rc);
-    if (rc != 0) {
-        elem->result = rc;
-        undo_done(elem);
+}
+
+static void undo_in_turn(struct kvt_fs_elem *elem)
+{
+    struct fpk_op *op = elem->arg;
+    op->waits = false;
+    if (elem->result == -ETIMEDOUT) {
+        kvt_fpk_op_end(op);
     } else {
-        kvt_fpk_submit(op->batch, elem);
+        undo(op);
     }
+}
+
+/* The handler agreed: what is still as this batch wrote it is settled. */
+static void settle(struct fpk_batch *fb)
+{
+    struct fpk *fpk = fb->fpk;
+    pthread_mutex_lock(&fpk->mutex);
+    for (size_t i = 0; i < fb->batch->count; i++) {
+        struct fpk_op *op = &fb->ops[i];
+        if (op->batch == NULL || !op->published) {
+            continue;
+        }
+        struct kvt_key_entry *entry =
+            kvt_key_index_find(&fpk->index, op->object->key, op->hash);
+        if (entry != NULL && entry->generation == op->generation) {
+            entry->unsettled = false;
+        }
+    }
+    pthread_mutex_unlock(&fpk->mutex);
 }
 
 /* Tells the complete handler what succeeded; its error, or no memory to tell
@@ -456,9 +648,6 @@ static void undo(struct fpk_op *op)
 static int tell_complete(struct fpk_batch *fb)
 {
     const struct kvt_handlers *handlers = fb->fpk->base.args.handlers;
-    if (handlers->complete == NULL) {
-        return 0;
-    }
     struct kvt_meta *metas = calloc(fb->batch->count, sizeof *metas);
     if (metas == NULL) {
         return -ENOMEM;
@@ -479,7 +668,11 @@ static int tell_complete(struct fpk_batch *fb)
 
 static void offload_ended(struct fpk_batch *fb)
 {
-    if (tell_complete(fb) == 0) {
+    bool told = fb->fpk->base.args.handlers->complete != NULL;
+    if (!told || tell_complete(fb) == 0) {
+        if (told) {
+            settle(fb);
+        }
         kvt_fpk_batch_end(fb);
         return;
     }
@@ -488,12 +681,12 @@ static void offload_ended(struct fpk_batch *fb)
     for (size_t i = 0; i < fb->batch->count; i++) {
         struct fpk_op *op = &fb->ops[i];
         if (op->batch != NULL && op->published) {
+            set_fault(op, KVT_FAULT_REFUSED, 0);
+            fb->pending++;
             undo(op);
         }
     }
-    if (--fb->pending == 0) {
-        kvt_fpk_batch_end(fb);
-    }
+    kvt_fpk_batch_drop(fb);
 }
 
 /* Only an object that may be stored already needs its check value before the

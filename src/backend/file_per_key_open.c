@@ -55,6 +55,7 @@ static int count_evidence(const struct kvt_fs_dirent *entry, void *arg)
         uint64_t unit = kvt_fs_facts(fpk->fs)->allocation_unit;
         uint64_t bytes = (entry->size + unit - 1) / unit * unit;
         fpk->quarantine_bytes += bytes;
+        fpk->quarantined_objects++;
         fpk->budget.used.allocated += bytes;
     }
     return 0;
@@ -99,13 +100,20 @@ static int make_space(struct listing *listing)
     return 0;
 }
 
-/* Shorter than its own trailer: a power loss before its bytes were written.
- * No object, and its name may be needed. */
-static int drop_stump(struct fpk *fpk, const struct kvt_object_file *file)
+/* Shorter than its own trailer: a power loss before its bytes were written,
+ * or somebody else's. No object; what has bytes is kept aside, or left. */
+static int drop_stump(struct fpk *fpk, const struct kvt_fpk_found *found)
 {
-    struct kvt_fs_elem remove = {.op = KVT_FS_REMOVE, .path = file->path};
-    int64_t rc = kvt_fs_run(fpk->fs, &remove);
+    uint64_t unit = kvt_fs_facts(fpk->fs)->allocation_unit;
     fpk->recovery.dropped_records++;
+    if (found->file_size > 0) {
+        if (kvt_fpk_keep_aside(fpk, found->path, unit)) {
+            fpk->budget.used.allocated += unit;
+        }
+        return 0;
+    }
+    struct kvt_fs_elem remove = {.op = KVT_FS_REMOVE, .path = found->path};
+    int64_t rc = kvt_fs_run(fpk->fs, &remove);
     return rc == -ENOENT ? 0 : (int)rc;
 }
 
@@ -113,11 +121,11 @@ static int index_file(const struct kvt_fpk_found *found, void *arg)
 {
     struct listing *listing = arg;
     struct fpk *fpk = listing->fpk;
+    if (found->file_size < found->overhead) {
+        return drop_stump(fpk, found);
+    }
     struct kvt_object_file file;
     kvt_object_file_init(&file, &fpk->layout, found->key);
-    if (found->file_size < found->overhead) {
-        return drop_stump(fpk, &file);
-    }
     uint64_t hash = kvt_key_index_hash(found->key);
     if (make_space(listing) != 0) {
         return -ENOMEM;
@@ -279,7 +287,6 @@ int kvt_fpk_open(const struct kvt_backend_args *args,
         .backend = fpk->base.ops->name,
         .backend_version = LAYOUT_VERSION,
         .alignment = 1,
-        .durable = fpk->publish_flags != 0,
         .is_ours = is_ours,
     };
     rc = kvt_root_open(args, &spec, &fpk->marker, &fpk->lock, err);

@@ -10,6 +10,7 @@
 enum {
     REMOVE_ALL_BATCH = 256,
     EVIDENCE_MAX = 64 << 20, /* bytes kept aside for people to look at */
+    EVIDENCE_SHARE = 16,     /* and at most this part of the limit */
 };
 
 /* On request -------------------------------------------------------------- */
@@ -271,24 +272,34 @@ void kvt_fpk_lost(struct fpk_op *op)
     pthread_mutex_unlock(&fpk->mutex);
 }
 
-/* Moves the file aside, or removes it when enough evidence is kept. */
-static bool keep_aside(struct fpk *fpk, const struct fpk_op *op, bool keep)
+bool kvt_fpk_keep_aside(struct fpk *fpk, const char *path, uint64_t bytes)
 {
+    char to[KVT_OBJECT_PATH_MAX + 64];
+    const char *name = strrchr(path, '/') + 1;
+    uint64_t most = fpk->budget.limit.allocated / EVIDENCE_SHARE;
+    most = most < EVIDENCE_MAX ? most : EVIDENCE_MAX;
+    pthread_mutex_lock(&fpk->mutex);
+    bool keep = fpk->quarantine_bytes + bytes <= most;
     if (keep) {
-        char to[96];
-        uint64_t number =
-            __atomic_fetch_add(&fpk->temp_count, 1, __ATOMIC_RELAXED);
-        snprintf(to, sizeof to,
-                 ".kvtier/quarantine/%016llx%016llx.%016llx-%llx",
-                 (unsigned long long)op->file.key_hash.high,
-                 (unsigned long long)op->file.key_hash.low,
-                 (unsigned long long)fpk->instance, (unsigned long long)number);
-        if (kvt_fs_rename(fpk->fs, op->file.path, to, false) == 0) {
-            return true;
-        }
+        fpk->quarantine_bytes += bytes;
+        fpk->quarantined_objects++;
     }
-    struct kvt_fs_elem remove = {.op = KVT_FS_REMOVE, .path = op->file.path};
-    kvt_fs_run(fpk->fs, &remove);
+    pthread_mutex_unlock(&fpk->mutex);
+    if (!keep) {
+        return false;
+    }
+    uint64_t number = __atomic_fetch_add(&fpk->temp_count, 1, __ATOMIC_RELAXED);
+    /* unique, and as much of the old name as surely fits */
+    snprintf(to, sizeof to, ".kvtier/quarantine/%016llx-%llx-%.24s",
+             (unsigned long long)fpk->instance, (unsigned long long)number,
+             name);
+    if (kvt_fs_rename(fpk->fs, path, to, false) == 0) {
+        return true;
+    }
+    pthread_mutex_lock(&fpk->mutex);
+    fpk->quarantine_bytes -= bytes;
+    fpk->quarantined_objects--;
+    pthread_mutex_unlock(&fpk->mutex);
     return false;
 }
 
@@ -298,8 +309,6 @@ void kvt_fpk_quarantine(struct fpk_op *op)
     pthread_mutex_lock(&fpk->mutex);
     fpk->checksum_misses++;
     bool taken = !fpk->base.args.read_only && take_read_object(fpk, op);
-    uint64_t bytes = taken ? op->entry->allocated : 0;
-    bool keep = fpk->quarantine_bytes + bytes <= EVIDENCE_MAX;
     pthread_mutex_unlock(&fpk->mutex);
     kvt_backend_log(&fpk->base, KVT_LOG_WARN,
                     "%s: the file is not what was published under its key",
@@ -307,14 +316,16 @@ void kvt_fpk_quarantine(struct fpk_op *op)
     if (!taken) {
         return;
     }
-    bool kept = keep_aside(fpk, op, keep);
+    bool kept = kvt_fpk_keep_aside(fpk, op->file.path, op->entry->allocated);
+    if (!kept) {
+        struct kvt_fs_elem remove = {.op = KVT_FS_REMOVE,
+                                     .path = op->file.path};
+        kvt_fs_run(fpk->fs, &remove);
+    }
     pthread_mutex_lock(&fpk->mutex);
     struct kvt_charge charge = kvt_fpk_entry_charge(op->entry);
     if (kept) {
-        /* the evidence still takes its room, as no object */
-        charge.allocated = 0;
-        fpk->quarantine_bytes += bytes;
-        fpk->quarantined_objects++;
+        charge.allocated = 0; /* the evidence takes its room, as no object */
     }
     kvt_budget_give_back(&fpk->budget, charge);
     kvt_fpk_forget(fpk, op->entry);

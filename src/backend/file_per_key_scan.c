@@ -52,38 +52,47 @@ static int read_long_key(struct walk *walk, const char *name, uint64_t size,
     return strcmp(file.path, path) == 0 ? 1 : 0;
 }
 
+/* The key that a file's name stands for: 1 when `key` is filled (with size 0
+ * for a long name whose file is too short to hold it), 0 for a foreign
+ * file, or -errno. */
+static int find_key(struct walk *walk, const struct kvt_fs_dirent *dirent,
+                    unsigned char *bytes, struct kvt_key *key)
+{
+    *key = (struct kvt_key){bytes, kvt_keyname_decode(dirent->name, bytes)};
+    if (key->size > 0) {
+        /* in the directory that it belongs to, or not ours */
+        uint32_t directory =
+            kvt_keyname_directory(*key, walk->fpk->layout.directory_count);
+        return strtoul(walk->directory, NULL, 16) == directory;
+    }
+    if (!kvt_keyname_is_long(dirent->name)) {
+        return 0;
+    }
+    return dirent->size < KVT_TRAILER_SIZE
+               ? 1
+               : read_long_key(walk, dirent->name, dirent->size, bytes,
+                               &key->size);
+}
+
 static int visit(const struct kvt_fs_dirent *dirent, void *arg)
 {
     struct walk *walk = arg;
-    unsigned char key[KVT_KEY_SIZE_MAX];
+    unsigned char bytes[KVT_KEY_SIZE_MAX];
+    char path[KVT_OBJECT_PATH_MAX];
+    struct kvt_fpk_found found = {.path = path};
     if (dirent->type != KVT_FS_TYPE_FILE) {
         return 0;
     }
-    size_t key_size = kvt_keyname_decode(dirent->name, key);
-    uint64_t overhead = KVT_TRAILER_SIZE;
-    if (key_size == 0 && kvt_keyname_is_long(dirent->name)) {
-        int rc =
-            read_long_key(walk, dirent->name, dirent->size, key, &key_size);
-        if (rc <= 0) {
-            return rc;
-        }
-        overhead += key_size;
+    int rc = find_key(walk, dirent, bytes, &found.key);
+    if (rc <= 0) {
+        return rc;
     }
-    if (key_size == 0) {
-        return 0; /* somebody else's */
-    }
-    struct kvt_fpk_found found = {
-        .key = {key, key_size},
-        .file_size = dirent->size,
-        .overhead = overhead,
-        .modified_ns = dirent->modified_ns,
-    };
-    /* in the directory that its key belongs to, or not ours */
-    uint32_t belongs =
-        kvt_keyname_directory(found.key, walk->fpk->layout.directory_count);
-    return strtoul(walk->directory, NULL, 16) == belongs
-               ? walk->each(&found, walk->arg)
-               : 0;
+    snprintf(path, sizeof path, "%s/%s", walk->directory, dirent->name);
+    bool in_file = kvt_keyname_is_long(dirent->name);
+    found.file_size = dirent->size;
+    found.overhead = KVT_TRAILER_SIZE + (in_file ? found.key.size : 0);
+    found.modified_ns = dirent->modified_ns;
+    return walk->each(&found, walk->arg);
 }
 
 int kvt_fpk_walk(struct fpk *fpk, kvt_fpk_walk_fn each, void *arg)

@@ -6,7 +6,9 @@
 
 /* A file whose name is that of a key; borrowed during the call. */
 struct kvt_fpk_found {
-    struct kvt_key key;
+    const char *path;
+    struct kvt_key key; /* size 0: the name is long, and the file too short
+                           to hold its key */
     uint64_t file_size;
     uint64_t overhead; /* bytes beyond the value; may be more than file_size:
                           the file is then no whole object */

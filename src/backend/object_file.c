@@ -107,21 +107,19 @@ void kvt_object_file_fetch(struct kvt_object_file *file,
     set_elem(file, KVT_FS_FETCH, 0, count);
 }
 
-void kvt_object_file_fetch_tail(struct kvt_object_file *file)
-{
-    set_elem(file, KVT_FS_FETCH, KVT_FS_FROM_END, add_tail(file, 0));
-    file->elem.offset = kvt_object_file_overhead(file);
-}
-
-int kvt_object_file_tail(struct kvt_object_file *file,
-                         struct kvt_trailer *trailer)
+/* What the trailer says, when it is whole and that of this key. */
+static int read_trailer(struct kvt_object_file *file,
+                        struct kvt_trailer *trailer)
 {
     uint64_t tail = kvt_object_file_overhead(file);
     bool whole = file->elem.result >= 0 &&
                  (uint64_t)file->elem.result == kvt_fs_elem_bytes(&file->elem);
-    if (!whole || (uint64_t)file->elem.result < tail ||
-        kvt_trailer_decode(file->trailer, trailer) != 0) {
+    if (!whole || (uint64_t)file->elem.result < tail) {
         return -EBADMSG;
+    }
+    int rc = kvt_trailer_decode(file->trailer, trailer);
+    if (rc != 0) {
+        return rc;
     }
     bool same_key =
         trailer->key_size == file->key_size &&
@@ -138,8 +136,11 @@ int kvt_object_file_verify(struct kvt_object_file *file,
                            uint64_t *check)
 {
     struct kvt_trailer trailer;
-    if (kvt_object_file_tail(file, &trailer) != 0 ||
-        trailer.value_size != file->size) {
+    int rc = read_trailer(file, &trailer);
+    if (rc != 0) {
+        return rc;
+    }
+    if (trailer.value_size != file->size) {
         return -EBADMSG;
     }
     *check = trailer.check;

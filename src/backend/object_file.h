@@ -63,18 +63,12 @@ void kvt_object_file_publish(struct kvt_object_file *file,
 void kvt_object_file_fetch(struct kvt_object_file *file,
                            const struct kvt_object *object, uint64_t size);
 
-/* After that fetch: 0 and the check value, or -EBADMSG when the file is not
- * exactly what was published under this key. */
+/* After that fetch: 0 and the check value; -EBADMSG when the file is not
+ * exactly what was published under this key; -EPROTONOSUPPORT when a newer
+ * version wrote it. */
 int kvt_object_file_verify(struct kvt_object_file *file,
                            const struct kvt_object_layout *layout,
                            const struct kvt_object *object, bool checksum,
                            uint64_t *check);
-
-/* Makes `elem` fetch only what stands behind the value. */
-void kvt_object_file_fetch_tail(struct kvt_object_file *file);
-
-/* After that fetch: 0 and what the trailer says, or -EBADMSG. */
-int kvt_object_file_tail(struct kvt_object_file *file,
-                         struct kvt_trailer *trailer);
 
 #endif

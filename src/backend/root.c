@@ -178,8 +178,7 @@ static int make_marker(const struct kvt_backend_args *args,
     kvt_marker_encode(marker, bytes);
     struct kvt_slice slice = {bytes, sizeof bytes, NULL};
     struct kvt_fs_elem publish = {.op = KVT_FS_PUBLISH,
-                                  .flags = KVT_FS_IF_ABSENT |
-                                           (spec->durable ? KVT_FS_DURABLE : 0),
+                                  .flags = KVT_FS_IF_ABSENT | KVT_FS_DURABLE,
                                   .path = marker_path,
                                   .temp_path = ".kvtier/store.new",
                                   .slices = &slice,

@@ -11,7 +11,6 @@ struct kvt_root_spec {
     const char *backend;
     uint32_t backend_version;
     uint32_t alignment;
-    bool durable;
     /* Could this name in a root without a marker be taken for one of the
      * layout's own? Such a root is refused. */
     bool (*is_ours)(const char *name);

@@ -95,13 +95,31 @@ static const struct kvt_config_row juicefs_rows[] = {
              "bin."},
 };
 
+static const struct kvt_config_row mem_rows[] = {
+    {.key = "mem.capacity",
+     .type = KVT_CONFIG_SIZE,
+     .unit = "bytes",
+     .default_text = "0",
+     .max = KVT_CONFIG_SIZE_MAX,
+     .help = "Size of the file system in memory; 0 is 1TiB."},
+    {.key = "mem.facts",
+     .type = KVT_CONFIG_STRING,
+     .flags = KVT_CONFIG_EMPTY,
+     .max = 512,
+     .help = "What the file system in memory is like, words parted by `,`: "
+             "no_rename, no_noreplace, no_links, no_overwrite, no_exclusive, "
+             "align4096, transfer64k, slices4, close_to_open, after_sync, "
+             "lost_on_kill, removed_gone, trash, shared, short_names."},
+};
+
 static const struct kvt_config_row fault_rows[] = {
     {.key = "fault.rules",
      .type = KVT_CONFIG_STRING,
      .flags = KVT_CONFIG_EMPTY | KVT_CONFIG_SEMICOLON,
      .max = KVT_CONFIG_TEXT_MAX,
-     .help = "Rules OP[@GLOB],nth=N|every=N,do=ERRNAME|short=N|delay=MS|hang "
-             "of the fault wrapper, several parted by `;`."},
+     .help = "Rules OP[@GLOB],nth=N|every=N|from=N|prob=P,do=ERRNAME|short=N|"
+             "delay=MS|hang[=MS] of the fault wrapper, several parted by "
+             "`;`."},
     {.key = "fault.seed",
      .type = KVT_CONFIG_COUNT,
      .default_text = "0",
@@ -124,7 +142,8 @@ static const struct kvt_config_row trace_rows[] = {
 const struct kvt_config_group kvt_config_fs_groups[] = {
     GROUP("uring", uring_rows),   GROUP("hf3fs", hf3fs_rows),
     GROUP("cephfs", cephfs_rows), GROUP("juicefs", juicefs_rows),
-    GROUP("fault", fault_rows),   GROUP("trace", trace_rows),
+    GROUP("mem", mem_rows),       GROUP("fault", fault_rows),
+    GROUP("trace", trace_rows),
 };
 
 const size_t kvt_config_fs_group_count =

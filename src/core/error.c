@@ -1,3 +1,5 @@
+#include "core/errnum.h"
+
 #include <errno.h>
 #include <kvtier/error.h>
 #include <limits.h>
@@ -262,4 +264,31 @@ const char *kvt_errno_name(int errnum)
         return "E?";
     }
     return error_errno_names[errnum];
+}
+
+int kvt_errnum_of(const char *name)
+{
+    static const struct {
+        const char *name;
+        int errnum;
+    } aliases[] = {
+        {"EWOULDBLOCK", EWOULDBLOCK},
+        {"ENOTSUP", ENOTSUP},
+        {"EDEADLOCK", EDEADLOCK},
+    };
+    const size_t count =
+        sizeof(error_errno_names) / sizeof(error_errno_names[0]);
+
+    for (size_t i = 0; i < count; i++) {
+        if (error_errno_names[i] != NULL &&
+            strcmp(error_errno_names[i], name) == 0) {
+            return (int)i;
+        }
+    }
+    for (size_t i = 0; i < sizeof(aliases) / sizeof(aliases[0]); i++) {
+        if (strcmp(aliases[i].name, name) == 0) {
+            return aliases[i].errnum;
+        }
+    }
+    return 0;
 }

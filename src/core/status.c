@@ -40,6 +40,7 @@ static int status_of_errno(int errnum, bool write)
     case ETIMEDOUT:
         return KVT_ERR_DFS_NETWORK_TIMEOUT;
     case EOPNOTSUPP:
+    case EPROTONOSUPPORT:
         return KVT_ERR_NOT_SUPPORTED;
     case ENOMEM:
         return KVT_ERR_INTERNAL;

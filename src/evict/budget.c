@@ -23,6 +23,30 @@ bool kvt_charge_covers(struct kvt_charge have, struct kvt_charge want)
            have.objects >= want.objects;
 }
 
+static uint64_t larger(uint64_t a, uint64_t b)
+{
+    return a > b ? a : b;
+}
+
+static uint64_t smaller(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+struct kvt_charge kvt_charge_least(struct kvt_charge a, struct kvt_charge b)
+{
+    return (struct kvt_charge){smaller(a.allocated, b.allocated),
+                               smaller(a.values, b.values),
+                               smaller(a.objects, b.objects)};
+}
+
+void kvt_charge_raise(struct kvt_charge *charge, struct kvt_charge floor)
+{
+    charge->allocated = larger(charge->allocated, floor.allocated);
+    charge->values = larger(charge->values, floor.values);
+    charge->objects = larger(charge->objects, floor.objects);
+}
+
 static uint64_t shortage(uint64_t used, uint64_t need, uint64_t limit)
 {
     uint64_t total = need <= UINT64_MAX - used ? used + need : UINT64_MAX;
@@ -46,11 +70,6 @@ bool kvt_budget_possible(const struct kvt_budget *budget,
                          struct kvt_charge need)
 {
     return kvt_charge_covers(budget->limit, need);
-}
-
-static uint64_t larger(uint64_t a, uint64_t b)
-{
-    return a > b ? a : b;
 }
 
 void kvt_budget_claim(struct kvt_budget *budget, struct kvt_charge need,

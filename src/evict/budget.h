@@ -26,6 +26,11 @@ void kvt_charge_sub(struct kvt_charge *sum, struct kvt_charge part);
 /* Is every part of `have` at least that of `want`? */
 bool kvt_charge_covers(struct kvt_charge have, struct kvt_charge want);
 
+/* Each part the smaller of the two. */
+struct kvt_charge kvt_charge_least(struct kvt_charge a, struct kvt_charge b);
+/* Each part at least that of `floor`. */
+void kvt_charge_raise(struct kvt_charge *charge, struct kvt_charge floor);
+
 /* What has to go before `need` fits; all zero when it fits. */
 struct kvt_charge kvt_budget_shortage(const struct kvt_budget *budget,
                                       struct kvt_charge need);

@@ -227,6 +227,7 @@ static void deliver(struct kvt_fs_shadow *shadow)
     }
     original->file = shadow->elem.file;
     original->file_size = shadow->elem.file_size;
+    original->lost = shadow->elem.lost;
     original->result = result;
     shadow_free(shadow);
     if (original->done != NULL) {
@@ -247,6 +248,7 @@ static bool close_late_file(struct kvt_fs_shadow *shadow)
     elem->op = KVT_FS_CLOSE;
     elem->then = NULL;
     queue->in_adapter++;
+    __atomic_fetch_add(&queue->fs->core->in_flight, 1, __ATOMIC_RELAXED);
     queue->lingering++;
     elem->slice_count = 0;
     enlist(queue, shadow);

@@ -16,6 +16,7 @@ struct pool_queue {
     struct kvt_fs_queue base;
     struct kvt_fs_pool *pool;
     bool poll_works;
+    bool no_threads; /* none can be had: the poller has to carry out all */
     /* a chain for the poller itself: a batch of one meets no lock */
     struct kvt_fs_elem *mine;
     /* under pool->mutex */
@@ -43,7 +44,8 @@ struct kvt_fs_pool {
     struct kvt_fs_elem *aside; /* elements beside a ring */
     struct kvt_fs_elem **aside_end;
     uint32_t threads_started;
-    uint32_t idle;
+    uint32_t idle;  /* threads that wait and were not called */
+    uint32_t calls; /* that no waiting thread has heard yet */
     bool stop;
     pthread_t threads[];
 };
@@ -165,8 +167,10 @@ static void *worker(void *arg)
             break;
         }
         pool->idle++;
-        pthread_cond_wait(&pool->work, &pool->mutex);
-        pool->idle--;
+        while (pool->calls == 0 && !pool->stop) {
+            pthread_cond_wait(&pool->work, &pool->mutex);
+        }
+        pool->calls -= pool->calls > 0;
     }
     pthread_mutex_unlock(&pool->mutex);
     return NULL;
@@ -177,11 +181,12 @@ static void *worker(void *arg)
  * waits for it. */
 static int call_workers(struct kvt_fs_pool *pool, size_t chains)
 {
-    for (size_t i = 0; i < chains && i < pool->idle; i++) {
+    for (; chains > 0 && pool->idle > 0; chains--) {
+        pool->idle--;
+        pool->calls++;
         pthread_cond_signal(&pool->work);
     }
-    for (size_t i = pool->idle;
-         i < chains && pool->threads_started < pool->threads_max; i++) {
+    for (; chains > 0 && pool->threads_started < pool->threads_max; chains--) {
         pthread_t *thread = &pool->threads[pool->threads_started];
         int rc = pthread_create(thread, NULL, worker, pool);
         if (rc != 0) {
@@ -205,13 +210,15 @@ static void line_up(struct pool_queue *queue, struct kvt_fs_elem *first,
         queue->in_line = true;
     }
     if (call_workers(pool, helpers) != 0) {
-        queue->poll_works = true; /* no thread to be had: the poller works */
+        queue->no_threads = true;
     }
 }
 
-static bool poller_may_take(const struct kvt_fs_elem *chain)
+static bool poller_may_take(const struct pool_queue *queue,
+                            const struct kvt_fs_elem *chain)
 {
-    return chain != NULL && (chain->flags & KVT_FS_NOT_INLINE) == 0;
+    return chain != NULL &&
+           (queue->no_threads || (chain->flags & KVT_FS_NOT_INLINE) == 0);
 }
 
 /* Keeps the first chain for the poller; returns the rest. */
@@ -219,7 +226,8 @@ static struct kvt_fs_elem *keep_one(struct pool_queue *queue,
                                     struct kvt_fs_elem *first)
 {
     struct kvt_fs_elem *last = first;
-    if (!queue->poll_works || queue->mine != NULL || !poller_may_take(first)) {
+    if (!queue->poll_works || queue->mine != NULL ||
+        !poller_may_take(queue, first)) {
         return first;
     }
     while ((last->flags & KVT_FS_THEN) != 0) {
@@ -257,7 +265,7 @@ static struct kvt_fs_elem *take_own(struct pool_queue *queue)
     queue->mine = NULL;
     if (chain == NULL) {
         pthread_mutex_lock(&pool->mutex);
-        if (poller_may_take(queue->unstarted)) {
+        if (poller_may_take(queue, queue->unstarted)) {
             chain = take_chain(queue);
         }
         pthread_mutex_unlock(&pool->mutex);
@@ -330,7 +338,9 @@ static void pool_queue_poll(struct kvt_fs_queue *base, size_t min,
                             int64_t deadline_ns)
 {
     struct pool_queue *queue = (struct pool_queue *)base;
-    if (queue->poll_works && (min == 0 || deadline_ns != 0)) {
+    if (queue->no_threads) {
+        min = poller_works(queue) ? 0 : min;
+    } else if (queue->poll_works && (min == 0 || deadline_ns != 0)) {
         if (base->in_adapter > 0) {
             leave_to_workers(queue);
         }

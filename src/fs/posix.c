@@ -462,7 +462,7 @@ static int posix_set_direct(struct posix_fs *fs,
     if (rc != KVT_OK || strcmp(direct.value, "on") != 0) {
         return rc;
     }
-    if (kvt_posix_find_direct(fs, args->read_only) != 0) {
+    if (kvt_posix_find_direct(fs) != 0) {
         return kvt_error_set(err, KVT_ERR_NOT_SUPPORTED, EINVAL, args->root,
                              "set direct to auto or off, or name a directory "
                              "on another file system",

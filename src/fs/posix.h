@@ -13,7 +13,7 @@ struct posix_fs {
 
 /* Does the mount really transfer past the page cache, and at what alignment?
  * 0 and the facts filled; -EINVAL when it does not. src/fs/posix_direct.c. */
-int kvt_posix_find_direct(struct posix_fs *fs, bool read_only);
+int kvt_posix_find_direct(struct posix_fs *fs);
 
 /* Locks through flock(2): src/fs/posix_lock.c. */
 int kvt_posix_lock(struct kvt_fs *fs, const char *path, const char *holder,

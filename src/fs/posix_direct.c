@@ -67,14 +67,13 @@ static int try_alignments(struct posix_fs *fs, int fd)
     return rc;
 }
 
-int kvt_posix_find_direct(struct posix_fs *fs, bool read_only)
+int kvt_posix_find_direct(struct posix_fs *fs)
 {
     /* a file without a name: nothing is left behind, whatever happens */
     int flags = O_TMPFILE | O_RDWR | O_DIRECT | O_CLOEXEC;
-    int fd = read_only ? -1 : openat(fs->root, ".", flags, 0600);
+    int fd = openat(fs->root, ".", flags, 0600);
     if (fd < 0) {
-        /* the root itself tells, where the kernel does */
-        return read_only ? ask_kernel(fs, fs->root) : -EINVAL;
+        return -EINVAL;
     }
     int rc = ask_kernel(fs, fd);
     if (rc == -ENOSYS) {

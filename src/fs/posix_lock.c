@@ -115,6 +115,8 @@ void kvt_posix_unlock(struct kvt_fs_lock *base)
     pthread_mutex_unlock(&held_mutex);
     if (lock->fd >= 0) {
         write_holder(lock->fd, "");
+        /* now, not when a child that was forked a moment ago lets go, too */
+        flock(lock->fd, LOCK_UN);
         close(lock->fd);
     }
     free(lock);

@@ -7,6 +7,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <sched.h>
 
 int kvt_fs_queue_open(struct kvt_fs *fs,
                       const struct kvt_fs_queue_options *options,
@@ -31,6 +32,7 @@ int kvt_fs_queue_open(struct kvt_fs *fs,
     q->backlog_count = 0;
     q->posted = NULL;
     q->woken = 0;
+    q->pushing = 0;
     q->shadows = NULL;
     q->lingering = 0;
     q->backlog_deadlines = 0;
@@ -44,6 +46,10 @@ int kvt_fs_queue_close(struct kvt_fs_queue *queue)
     }
     if (kvt_fs_in_flight(queue) > 0 || queue->lingering > 0) {
         return -EBUSY;
+    }
+    /* who pushed the last one may still be inside kvt_fs_wake */
+    while (__atomic_load_n(&queue->pushing, __ATOMIC_ACQUIRE) > 0) {
+        sched_yield();
     }
     queue->ops->close(queue);
     return 0;
@@ -114,6 +120,7 @@ static bool takes_chain(const struct kvt_fs_queue_ops *ops,
 static void start_one(struct kvt_fs_queue *queue, struct kvt_fs_elem *elem)
 {
     elem->next = NULL;
+    elem->flags &= ~(uint32_t)KVT_FS_THEN; /* nothing is behind it there */
     if (takes(queue->ops, elem->op)) {
         queue->ops->submit(queue, elem);
     } else {
@@ -125,8 +132,11 @@ static void start_one(struct kvt_fs_queue *queue, struct kvt_fs_elem *elem)
 static struct kvt_fs_elem **link_chain(struct kvt_fs_elem *chain)
 {
     struct kvt_fs_elem *last = chain;
-    for (; last->then != NULL; last = last->then) {
-        last->next = last->then;
+    while (last->then != NULL) {
+        struct kvt_fs_elem *behind = last->then;
+        last->next = behind;
+        last->then = NULL; /* the adapter's, from now on */
+        last = behind;
     }
     last->next = NULL;
     return &last->next;
@@ -218,6 +228,7 @@ void kvt_fs_submit(struct kvt_fs_queue *queue, struct kvt_fs_elem *elems,
         elem->next = NULL;
         elem->then = last ? NULL : elem + 1;
         elem->late_follows = false;
+        elem->lost = false;
         if (head) {
             *queue->backlog_end = elem;
             queue->backlog_end = &elem->next;
@@ -232,17 +243,6 @@ void kvt_fs_submit(struct kvt_fs_queue *queue, struct kvt_fs_elem *elems,
 }
 
 /* Completion -------------------------------------------------------------- */
-
-/* Every adapter's promise, checked in one place: a write is all or an
- * error. */
-static int64_t checked_result(const struct kvt_fs_elem *elem, int64_t result)
-{
-    if ((elem->op == KVT_FS_WRITE || elem->op == KVT_FS_PUBLISH) &&
-        result >= 0 && (uint64_t)result != kvt_fs_elem_bytes(elem)) {
-        return -EIO;
-    }
-    return result;
-}
 
 static void end_one(struct kvt_fs_elem *elem, int64_t result)
 {
@@ -260,11 +260,11 @@ static void end_one(struct kvt_fs_elem *elem, int64_t result)
 void kvt_fs_complete(struct kvt_fs_elem *elem, int64_t result)
 {
     struct kvt_fs_queue *queue = elem->queue;
-    struct kvt_fs_elem *rest = NULL;
-    result = checked_result(elem, result);
-    /* an adapter that keeps no chains has this one element of it only */
-    if (elem->then != NULL && !takes_chain(queue->ops, elem)) {
-        rest = elem->then;
+    /* an adapter that was given the chain one by one has this one only */
+    struct kvt_fs_elem *rest = elem->then;
+    result = kvt_fs_checked_result(elem, result);
+    if (rest != NULL) {
+        elem->flags |= KVT_FS_THEN;
         kvt_fs_chain_pass_file(elem, rest);
     }
     bool broken = result < 0;
@@ -293,11 +293,13 @@ void kvt_fs_push_posted(struct kvt_fs_elem *elem)
     struct kvt_fs_queue *queue = elem->queue;
     struct kvt_fs_elem *head =
         __atomic_load_n(&queue->posted, __ATOMIC_RELAXED);
+    __atomic_fetch_add(&queue->pushing, 1, __ATOMIC_RELAXED);
     do {
         elem->next = head;
     } while (!__atomic_compare_exchange_n(&queue->posted, &head, elem, true,
                                           __ATOMIC_RELEASE, __ATOMIC_RELAXED));
     kvt_fs_wake(queue);
+    __atomic_fetch_sub(&queue->pushing, 1, __ATOMIC_RELEASE);
 }
 
 void kvt_fs_post(struct kvt_fs_elem *elem, int64_t result)

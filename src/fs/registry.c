@@ -2,12 +2,17 @@
 
 #include "core/config.h"
 #include "fs/fs_core.h"
+#include "fs/wrap.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 extern const struct kvt_fs_ops kvt_fs_posix;
+extern const struct kvt_fs_ops kvt_fs_mem;
+extern const struct kvt_fs_ops kvt_fs_fault;
+extern const struct kvt_fs_ops kvt_fs_trace;
+extern const struct kvt_fs_ops kvt_fs_crash;
 
 /* One line an adapter. A null table: known, not part of this build. */
 static const struct {
@@ -24,10 +29,10 @@ static const struct {
      "not part of this version; use posix on a CephFS mount"},
     {"fs", "juicefs", NULL,
      "not part of this version; use posix on the JuiceFS mount"},
-    {"fs", "mem", NULL, "not part of this version; use posix on a tmpfs"},
-    {"wrapper", "fault", NULL, "not part of this version"},
-    {"wrapper", "trace", NULL, "not part of this version"},
-    {"wrapper", "crash", NULL, "not part of this version"},
+    {"fs", "mem", &kvt_fs_mem, NULL},
+    {"wrapper", "fault", &kvt_fs_fault, NULL},
+    {"wrapper", "trace", &kvt_fs_trace, NULL},
+    {"wrapper", "crash", &kvt_fs_crash, NULL},
 };
 #define ADAPTER_COUNT (sizeof adapters / sizeof adapters[0])
 
@@ -206,8 +211,18 @@ int kvt_fs_mount(const char *name, const struct kvt_fs_mount_args *args,
     return rc;
 }
 
+void kvt_fs_release(struct kvt_fs *fs)
+{
+    for (; fs != NULL; fs = fs->core->inner) {
+        if (fs->ops->wraps) {
+            kvt_wrap_release(fs);
+        }
+    }
+}
+
 void kvt_fs_unmount(struct kvt_fs *fs)
 {
+    kvt_fs_release(fs); /* or the pools would wait for what hangs */
     while (fs != NULL) {
         struct kvt_fs *inner = fs->core->inner;
         unmount_one(fs);

@@ -9,6 +9,11 @@
 int kvt_fs_mount(const char *name, const struct kvt_fs_mount_args *args,
                  struct kvt_fs **fs, struct kvt_error *err);
 
+/* Ends what a wrapper keeps waiting without an end (a `hang` of the fault
+ * wrapper): with -EIO, now and from now on. To be called before the last
+ * queues are emptied. Null is allowed; any thread. */
+void kvt_fs_release(struct kvt_fs *fs);
+
 /* Null is allowed. No queue, file or lock may be open. */
 void kvt_fs_unmount(struct kvt_fs *fs);
 

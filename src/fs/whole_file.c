@@ -84,8 +84,9 @@ static int64_t open_temp(struct kvt_fs *fs, const char *path,
         .flags = KVT_FS_FOR_WRITE | KVT_FS_CREATE | KVT_FS_EXCLUSIVE,
     };
     int64_t rc = fs->ops->execute(fs, &open);
-    if (rc == -ENOENT && make_parent(fs, path) == 0) {
-        rc = fs->ops->execute(fs, &open);
+    if (rc == -ENOENT) {
+        rc = make_parent(fs, path);
+        rc = rc == 0 ? fs->ops->execute(fs, &open) : rc;
     }
     *file = open.file;
     return rc;
@@ -158,8 +159,10 @@ static int64_t publish(struct kvt_fs *fs, struct kvt_fs_elem *elem)
         return written;
     }
     int64_t rc = fs->ops->rename(fs, elem->temp_path, elem->path, replace);
-    if (rc == -ENOENT && make_parent(fs, elem->path) == 0) {
-        rc = fs->ops->rename(fs, elem->temp_path, elem->path, replace);
+    if (rc == -ENOENT) {
+        rc = make_parent(fs, elem->path);
+        rc = rc == 0 ? fs->ops->rename(fs, elem->temp_path, elem->path, replace)
+                     : rc;
     }
     if (rc < 0) {
         remove_path(fs, elem->temp_path);
@@ -170,16 +173,26 @@ static int64_t publish(struct kvt_fs *fs, struct kvt_fs_elem *elem)
         if (rc < 0) {
             /* it would be there now and perhaps gone later: not published */
             remove_path(fs, elem->path);
+            elem->lost = true;
             return rc;
         }
     }
     return written;
 }
 
+int64_t kvt_fs_checked_result(const struct kvt_fs_elem *elem, int64_t result)
+{
+    if ((elem->op == KVT_FS_WRITE || elem->op == KVT_FS_PUBLISH) &&
+        result >= 0 && (uint64_t)result != kvt_fs_elem_bytes(elem)) {
+        return -EIO;
+    }
+    return result;
+}
+
 int64_t kvt_fs_perform(struct kvt_fs *fs, struct kvt_fs_elem *elem)
 {
     if (elem->op == KVT_FS_READ || elem->op == KVT_FS_WRITE) {
-        return kvt_fs_transfer(fs, elem);
+        return kvt_fs_checked_result(elem, kvt_fs_transfer(fs, elem));
     }
     int64_t rc = fs->ops->execute(fs, elem);
     if (rc == -EOPNOTSUPP && elem->op == KVT_FS_FETCH) {

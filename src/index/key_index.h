@@ -24,6 +24,7 @@ struct kvt_key_entry {
     bool present;     /* its file is there, and it is not on its way out */
     bool busy;        /* a writer, remover or evictor owns its file */
     bool check_known; /* not so after a restart, until it is loaded */
+    bool unsettled;   /* its writer's complete handler has not agreed yet */
     bool removed;     /* out of the index; freed with the last pin */
     unsigned char key[];
 };

@@ -125,7 +125,10 @@ static void *io_thread(void *arg)
             return NULL;
         }
         int64_t next_ns = timed_next(io);
-        kvt_fs_poll(io->queue, 1, next_ns);
+        /* at the end no wake comes any more: wait only for what is there */
+        bool busy =
+            kvt_fs_in_flight(io->queue) > 0 || kvt_fs_lingering(io->queue) > 0;
+        kvt_fs_poll(io->queue, stop && !busy ? 0 : 1, next_ns);
         if (next_ns != 0) {
             timed_expire(io);
         }
@@ -174,7 +177,6 @@ static void io_thread_stop(struct kvt_io_thread *io)
     io->stop = true;
     pthread_mutex_unlock(&io->mutex);
     kvt_fs_wake(io->queue);
-    pthread_join(io->thread, NULL);
 }
 
 void kvt_io_threads_stop(struct kvt_store *store)
@@ -182,6 +184,11 @@ void kvt_io_threads_stop(struct kvt_store *store)
     for (int i = 0; i < KVT_IO_THREADS; i++) {
         if (store->io[i].running) {
             io_thread_stop(&store->io[i]);
+        }
+    }
+    for (int i = 0; i < KVT_IO_THREADS; i++) {
+        if (store->io[i].running) {
+            pthread_join(store->io[i].thread, NULL);
         }
     }
     /* only now: one thread may tell a waiter on the queue of another */
@@ -227,9 +234,16 @@ int kvt_submit(struct kvt_store *store, struct kvt_request *request)
     struct kvt_io_thread *io = &store->io[turn % KVT_IO_THREADS];
     io = io->running ? io : &store->io[0];
     pthread_mutex_lock(&io->mutex);
-    *io->inbox_end = request;
-    io->inbox_end = &request->next;
+    bool closing = io->stop;
+    if (!closing) {
+        *io->inbox_end = request;
+        io->inbox_end = &request->next;
+    }
     pthread_mutex_unlock(&io->mutex);
+    if (closing) { /* a callback of a request that close waits for */
+        free(submitted);
+        return KVT_ERR_INVALID_PARAMS;
+    }
     kvt_fs_wake(io->queue);
     return KVT_OK;
 }

@@ -161,7 +161,11 @@ int kvt_store_open(const struct kvt_config *config,
     pthread_mutex_init(&store->mutex, NULL);
     pthread_mutex_init(&store->io_mutex, NULL);
     pthread_mutex_init(&store->reaper.mutex, NULL);
-    pthread_cond_init(&store->reaper.work, NULL);
+    pthread_condattr_t monotonic;
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(&store->reaper.work, &monotonic);
+    pthread_condattr_destroy(&monotonic);
     rc = copy_arguments(store, config, handlers, err);
     if (rc == KVT_OK) {
         rc = open_backend(store, err);

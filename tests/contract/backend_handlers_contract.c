@@ -7,9 +7,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 /* Under a limit of so many objects of SIZE bytes eviction is exact. */
-enum { SIZE = 1000 };
+enum {
+    SIZE = 1000
+};
 
 static struct told told;
 
@@ -81,8 +84,7 @@ static void complete_is_told_exactly_what_succeeded(void **state)
         assert_memory_equal(told.metas[i].key, object->key.data,
                             object->key.size);
         assert_int_equal(told.metas[i].size, wanted[i]);
-        assert_string_equal(told.metas[i].place.backend,
-                            fixture->row->backend);
+        assert_string_equal(told.metas[i].place.backend, fixture->row->backend);
         assert_string_equal(told.metas[i].place.backend,
                             stats_of(fixture->store).backend);
     }
@@ -107,7 +109,9 @@ static void what_is_stored_already_is_told_too(void **state)
 static void the_error_of_complete_undoes_the_batch(void **state)
 {
     struct store_fixture *fixture = *state;
-    enum { COUNT = 50 };
+    enum {
+        COUNT = 50
+    };
     struct named_key names[COUNT];
     struct kvt_object objects[COUNT];
     unsigned char bytes[SIZE];
@@ -241,6 +245,56 @@ static void an_undone_object_does_not_come_back_from_an_eviction(void **state)
     assert_false(has_key(fixture->store, key_of("k")));
 }
 
+/* What another batch wrote meanwhile is not this one's to take back. */
+struct replacer {
+    struct store_fixture *fixture;
+    pthread_t thread;
+    unsigned calls; /* atomic */
+    int status;
+};
+
+static void *replace_it(void *arg)
+{
+    struct replacer *replacer = arg;
+    static unsigned char bytes[SIZE];
+    struct kvt_slice slice = {bytes, SIZE, NULL};
+    struct kvt_object object = {
+        .key = key_of("k"), .slices = &slice, .slice_count = 1};
+    value_fill(bytes, SIZE, 2);
+    kvt_batch_offload(replacer->fixture->store, &object, 1, NULL);
+    replacer->status = object.status;
+    return NULL;
+}
+
+static int fail_when_replaced(const struct kvt_meta *metas, size_t count,
+                              void *arg)
+{
+    struct replacer *replacer = arg;
+    (void)metas;
+    (void)count;
+    if (__atomic_fetch_add(&replacer->calls, 1, __ATOMIC_RELAXED) > 0) {
+        return 0; /* the second batch is fine */
+    }
+    pthread_create(&replacer->thread, NULL, replace_it, replacer);
+    pthread_join(replacer->thread, NULL);
+    return 1;
+}
+
+static void an_undone_batch_leaves_what_replaced_it(void **state)
+{
+    struct store_fixture *fixture = *state;
+    struct replacer replacer = {.fixture = fixture};
+    alarm(50);
+    fixture->handlers.complete = fail_when_replaced;
+    fixture->handlers.complete_arg = &replacer;
+    store_start(fixture);
+    assert_int_equal(put_value(fixture->store, key_of("k"), 1, SIZE),
+                     KVT_ERR_UNABLE_OFFLOAD);
+    assert_int_equal(replacer.status, KVT_OK);
+    assert_int_equal(get_value(fixture->store, key_of("k"), 2, SIZE), KVT_OK);
+    alarm(0);
+}
+
 /* Eviction orders ---------------------------------------------------------- */
 
 /* A limit with room for exactly `count` objects "o0".. of SIZE bytes. */
@@ -319,11 +373,11 @@ static void none_refuses_and_evicts_only_when_asked(void **state)
     store_start(fixture);
     put_some(fixture->store, "o", 0, 20);
     assert_int_equal(get_named(fixture->store, "o", 0, 0, SIZE), KVT_OK);
-    double used = (double)stats_of(fixture->store).allocated_bytes /
-                  (double)(1 << 20);
+    double used =
+        (double)stats_of(fixture->store).allocated_bytes / (double)(1 << 20);
     /* between the marks: nothing to do */
-    assert_int_equal(
-        kvt_evict(fixture->store, used * 1.01, 0, &result, &err), KVT_OK);
+    assert_int_equal(kvt_evict(fixture->store, used * 1.01, 0, &result, &err),
+                     KVT_OK);
     assert_int_equal(result.objects, 0);
     assert_int_equal(told.calls, 0);
     assert_int_equal(result.allocated,
@@ -353,9 +407,9 @@ static void watermarks_out_of_order_are_refused(void **state)
     store_start(fixture);
     put_some(fixture->store, "o", 0, 3);
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
-        assert_int_equal(kvt_evict(fixture->store, wrong[i][0], wrong[i][1],
-                                   NULL, &err),
-                         KVT_ERR_INVALID_PARAMS);
+        assert_int_equal(
+            kvt_evict(fixture->store, wrong[i][0], wrong[i][1], NULL, &err),
+            KVT_ERR_INVALID_PARAMS);
     }
     expect_left(fixture->store, "o", 3, 7);
 }
@@ -452,12 +506,15 @@ static void handlers_may_load_and_ask(void **state)
     assert_int_equal(evict.objects, 3);
 }
 
-/* One write, one handler ---------------------------------------------------- */
+/* One write, one handler ----------------------------------------------------
+ */
 
 static void a_batch_asks_once_for_all_that_it_needs(void **state)
 {
     struct store_fixture *fixture = *state;
-    enum { COUNT = 5 };
+    enum {
+        COUNT = 5
+    };
     unsigned char bytes[SIZE] = {0};
     struct kvt_slice slice = {bytes, SIZE, NULL};
     struct named_key names[COUNT];
@@ -482,7 +539,9 @@ static void a_batch_asks_once_for_all_that_it_needs(void **state)
 static void a_batch_may_replace_what_it_evicts(void **state)
 {
     struct store_fixture *fixture = *state;
-    enum { COUNT = 6 };
+    enum {
+        COUNT = 6
+    };
     static unsigned char bytes[COUNT][SIZE];
     struct kvt_slice slices[COUNT];
     struct named_key names[COUNT];
@@ -517,6 +576,7 @@ int main(void)
         store_test(the_error_of_complete_undoes_the_batch),
         store_test(an_undone_batch_keeps_what_it_did_not_write),
         store_test(an_undone_object_does_not_come_back_from_an_eviction),
+        store_test(an_undone_batch_leaves_what_replaced_it),
         store_test(fifo_evicts_in_the_order_of_writing),
         store_test(lru_evicts_what_was_not_used_longest),
         store_test(the_order_survives_a_restart_as_that_of_writing),
@@ -527,6 +587,6 @@ int main(void)
         store_test(a_batch_asks_once_for_all_that_it_needs),
         store_test(a_batch_may_replace_what_it_evicts),
     };
-    return store_rows_run("handlers", tests,
-                          sizeof tests / sizeof tests[0]) != 0;
+    return store_rows_run("handlers", tests, sizeof tests / sizeof tests[0]) !=
+           0;
 }

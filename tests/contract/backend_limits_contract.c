@@ -8,7 +8,9 @@
 #include <string.h>
 #include <time.h>
 
-enum { KIB = 1024 };
+enum {
+    KIB = 1024
+};
 
 static void put_ok(struct kvt_store *store, const char *prefix, uint64_t i,
                    size_t size)
@@ -131,8 +133,7 @@ static void a_write_evicts_only_what_it_needs(void **state)
     for (uint64_t i = 0; i < 30; i++) {
         uint64_t before = stats_of(fixture->store).evicted_objects;
         put_ok(fixture->store, "o", count++, 20000);
-        assert_int_equal(stats_of(fixture->store).evicted_objects,
-                         before + 1);
+        assert_int_equal(stats_of(fixture->store).evicted_objects, before + 1);
     }
     uint64_t before = stats_of(fixture->store).evicted_objects;
     put_ok(fixture->store, "wide", 0, 100000);
@@ -174,7 +175,9 @@ static void limits_hold_across_overwrites(void **state)
 static void failed_writes_leave_no_claim(void **state)
 {
     struct store_fixture *fixture = *state;
-    enum { COUNT = 40 };
+    enum {
+        COUNT = 40
+    };
     static unsigned char bytes[10000];
     struct kvt_slice slice = {bytes, sizeof bytes, NULL};
     struct named_key names[COUNT];
@@ -349,6 +352,5 @@ int main(void)
         store_test(the_limit_of_values_holds_too),
         store_test(the_limit_may_be_a_share),
     };
-    return store_rows_run("limits", tests, sizeof tests / sizeof tests[0]) !=
-           0;
+    return store_rows_run("limits", tests, sizeof tests / sizeof tests[0]) != 0;
 }

@@ -9,7 +9,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { KEYS_MAX = 2000 };
+enum {
+    KEYS_MAX = 2000
+};
 
 /* What a scan reported, for keys that end in a number below KEYS_MAX. */
 struct report {
@@ -70,8 +72,8 @@ static void put_scanned(struct kvt_store *store, uint64_t count)
 {
     char text[400];
     for (uint64_t i = 0; i < count; i++) {
-        assert_int_equal(
-            put_value(store, scan_key(i, text), i, scan_size(i)), KVT_OK);
+        assert_int_equal(put_value(store, scan_key(i, text), i, scan_size(i)),
+                         KVT_OK);
     }
 }
 
@@ -102,7 +104,9 @@ static void every_object_is_reported_once_in_full_batches(void **state)
     struct store_fixture *fixture = *state;
     static struct report report;
     static const uint64_t limits[] = {1, 7, 100, 599, 600, 601, 20000};
-    enum { COUNT = 600 };
+    enum {
+        COUNT = 600
+    };
     store_start(fixture);
     put_scanned(fixture->store, COUNT);
     for (size_t i = 0; i < sizeof limits / sizeof limits[0]; i++) {
@@ -153,8 +157,7 @@ static int remove_all_seen(const struct kvt_meta *metas, size_t count,
     struct report *report = arg;
     for (size_t i = 0; i < count; i++) {
         struct kvt_object object = {.key = metas[i].key};
-        report->twice +=
-            kvt_batch_remove(report->store, &object, 1, NULL) != 1;
+        report->twice += kvt_batch_remove(report->store, &object, 1, NULL) != 1;
     }
     return note(metas, count, report);
 }
@@ -242,17 +245,33 @@ static void make_file(const struct store_fixture *fixture, const char *name,
 static void make_foreign_things(const struct store_fixture *fixture)
 {
     char path[FILE_PATH_MAX];
-    static const char *const directories[] = {
-        "data", "data/00", "3f", "3f/directory", "3f/%2fdir", "zz", "000",
-        "lost+found", ".kvtier/other", ".kvtier/quarantine/directory"};
+    static const char *const directories[] = {"data",
+                                              "data/00",
+                                              "3f",
+                                              "3f/directory",
+                                              "3f/%2fdir",
+                                              "zz",
+                                              "000",
+                                              "lost+found",
+                                              ".kvtier/other",
+                                              ".kvtier/quarantine/directory"};
     for (size_t i = 0; i < sizeof directories / sizeof directories[0]; i++) {
         store_path(fixture, directories[i], path);
         make_directory(path);
     }
     static const char *const files[] = {
-        "README", "data/00/file", "3f/.hidden", "3f/UPPER%2F", "3f/%zz",
-        "3f/bad%", "3f/bad%2", "3f/%long-0123", "3f/notes with spaces",
-        "3f/%long-00000000000000000000000000000000", "3f/x.tmp.1234", "zz/a"};
+        "README",
+        "data/00/file",
+        "3f/.hidden",
+        "3f/UPPER%2F",
+        "3f/%zz",
+        "3f/bad%",
+        "3f/bad%2",
+        "3f/%long-0123",
+        "3f/notes with spaces",
+        "3f/%long-00000000000000000000000000000000",
+        "3f/x.tmp.1234",
+        "zz/a"};
     for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
         make_file(fixture, files[i], 100 + i);
     }
@@ -277,8 +296,7 @@ static void foreign_files_and_directories_are_no_objects(void **state)
     scan(fixture->store, &report);
     assert_int_equal(report.objects, 30);
     assert_int_equal(stats_of(fixture->store).objects, 30);
-    assert_int_equal(stats_of(fixture->store).recovery.removed_temporaries,
-                     0);
+    assert_int_equal(stats_of(fixture->store).recovery.removed_temporaries, 0);
     assert_false(has_key(fixture->store, key_of("link")));
     assert_false(has_key(fixture->store, key_of("fifo")));
     store_stop(fixture);
@@ -343,9 +361,9 @@ static void a_foreign_file_in_place_of_a_directory_is_left(void **state)
         KVT_OK) {
         scan(fixture->store, &report);
         assert_int_equal(report.objects, 20);
-        assert_int_equal(get_value(fixture->store, scan_key(4, text), 4,
-                                   scan_size(4)),
-                         KVT_OK);
+        assert_int_equal(
+            get_value(fixture->store, scan_key(4, text), 4, scan_size(4)),
+            KVT_OK);
     } else {
         assert_int_equal(err.errnum, ENOTDIR);
     }
@@ -378,8 +396,7 @@ static void temporaries_are_removed_and_counted(void **state)
     scan(fixture->store, &report);
     assert_int_equal(report.objects, 10);
     store_restart(fixture);
-    assert_int_equal(stats_of(fixture->store).recovery.removed_temporaries,
-                     0);
+    assert_int_equal(stats_of(fixture->store).recovery.removed_temporaries, 0);
 }
 
 /* A power loss may leave a name without bytes: no object, nothing leaks. */
@@ -415,7 +432,9 @@ static void a_start_finds_everything_again_and_again(void **state)
 {
     struct store_fixture *fixture = *state;
     char text[400];
-    enum { COUNT = 300 };
+    enum {
+        COUNT = 300
+    };
     store_start(fixture);
     put_scanned(fixture->store, COUNT);
     for (int restarts = 0; restarts < 3; restarts++) {
@@ -425,9 +444,9 @@ static void a_start_finds_everything_again_and_again(void **state)
         assert_int_equal(stats.recovery.objects, COUNT);
         assert_int_equal(stats.recovery.dropped_records, 0);
         for (uint64_t i = 0; i < COUNT; i++) {
-            assert_int_equal(get_value(fixture->store, scan_key(i, text), i,
-                                       scan_size(i)),
-                             KVT_OK);
+            assert_int_equal(
+                get_value(fixture->store, scan_key(i, text), i, scan_size(i)),
+                KVT_OK);
         }
     }
 }

@@ -66,8 +66,7 @@ static int offload_one(struct kvt_store *store, struct kvt_key key,
 {
     value_fill(bytes, size, seed);
     struct kvt_slice slice = {bytes, size, NULL};
-    struct kvt_object object = {
-        .key = key, .slices = &slice, .slice_count = 1};
+    struct kvt_object object = {.key = key, .slices = &slice, .slice_count = 1};
     int rc = kvt_batch_offload(store, &object, 1, NULL);
     return rc < 0 ? rc : object.status;
 }
@@ -76,8 +75,7 @@ static int load_one(struct kvt_store *store, struct kvt_key key,
                     unsigned char *bytes, size_t *size)
 {
     struct kvt_slice slice = {bytes, *size, NULL};
-    struct kvt_object object = {
-        .key = key, .slices = &slice, .slice_count = 1};
+    struct kvt_object object = {.key = key, .slices = &slice, .slice_count = 1};
     int rc = kvt_batch_load(store, &object, 1, NULL);
     *size = object.size;
     return rc < 0 ? rc : object.status;
@@ -93,8 +91,8 @@ static void *write_rounds(void *arg)
         struct named_key named;
         name_key(&named, "k", i % worker->keys);
         uint64_t seed = worker->number * 1000u + i;
-        int rc = offload_one(worker->store, named.key, bytes, seed,
-                             size_of(seed));
+        int rc =
+            offload_one(worker->store, named.key, bytes, seed, size_of(seed));
         worker->done += rc == KVT_OK;
         worker->last = rc != KVT_OK ? rc : worker->last;
     }
@@ -121,7 +119,9 @@ static void many_writers_of_one_key_all_finish(void **state)
 static void *write_batches(void *arg)
 {
     struct worker *worker = arg;
-    enum { COUNT = 16 };
+    enum {
+        COUNT = 16
+    };
     unsigned char *bytes = malloc(COUNT * 512);
     for (unsigned i = 0; i < worker->rounds; i++) {
         struct kvt_object objects[COUNT];
@@ -191,12 +191,13 @@ static void *read_until_told(void *arg)
 static void replace_under_readers(struct kvt_store *store,
                                   struct kvt_store *reading, bool one_size)
 {
-    enum { VALUES = 12 };
+    enum {
+        VALUES = 12
+    };
     struct worker readers[4];
     bool stop = false;
     assert_int_equal(
-        put_value(store, key_of("k"), 0, one_size ? 4096 : size_of(0)),
-        KVT_OK);
+        put_value(store, key_of("k"), 0, one_size ? 4096 : size_of(0)), KVT_OK);
     for (unsigned i = 0; i < 4; i++) {
         readers[i] = (struct worker){.store = reading,
                                      .number = one_size,
@@ -257,6 +258,72 @@ static void a_read_only_reader_sees_the_old_or_the_new_value(void **state)
     kvt_store_close(reader);
 }
 
+/* Pins --------------------------------------------------------------------- */
+
+enum {
+    PINNED = 24,
+    PINNED_SIZE = 2 << 20,
+};
+
+struct pinned_load {
+    struct kvt_store *store;
+    struct named_key names[PINNED];
+    struct kvt_slice slices[PINNED];
+    struct kvt_object objects[PINNED];
+    unsigned char *bytes;
+    int loaded;
+};
+
+static void *load_all_pinned(void *arg)
+{
+    struct pinned_load *load = arg;
+    load->loaded = kvt_batch_load(load->store, load->objects, PINNED, NULL);
+    return NULL;
+}
+
+/* Everything is asked to go while a batch reads it: it stays until it is
+ * read. */
+static void what_is_being_read_is_not_evicted(void **state)
+{
+    struct store_fixture *fixture = *state;
+    static struct pinned_load load;
+    pthread_t thread;
+    alarm(50);
+    store_start(fixture);
+    load = (struct pinned_load){.store = fixture->store};
+    load.bytes = malloc((size_t)PINNED * PINNED_SIZE);
+    assert_non_null(load.bytes);
+    for (int round = 0; round < 5; round++) {
+        for (size_t i = 0; i < PINNED; i++) {
+            name_key(&load.names[i], "k", i);
+            load.slices[i] = (struct kvt_slice){load.bytes + i * PINNED_SIZE,
+                                                PINNED_SIZE, NULL};
+            load.objects[i] = (struct kvt_object){.key = load.names[i].key,
+                                                  .slices = &load.slices[i],
+                                                  .slice_count = 1};
+            value_fill(load.slices[i].base, PINNED_SIZE, i);
+        }
+        assert_int_equal(
+            kvt_batch_offload(fixture->store, load.objects, PINNED, NULL),
+            PINNED);
+        uint64_t before = stats_of(fixture->store).adapter.transfers;
+        assert_int_equal(pthread_create(&thread, NULL, load_all_pinned, &load),
+                         0);
+        while (stats_of(fixture->store).adapter.transfers == before) {
+        }
+        kvt_evict(fixture->store, 0, 0, NULL, NULL);
+        pthread_join(thread, NULL);
+        assert_int_equal(load.loaded, PINNED);
+        for (size_t i = 0; i < PINNED; i++) {
+            assert_true(value_is(load.slices[i].base, PINNED_SIZE, i));
+        }
+        assert_int_equal(kvt_evict(fixture->store, 0, 0, NULL, NULL), 0);
+        assert_int_equal(stats_of(fixture->store).objects, 0);
+    }
+    free(load.bytes);
+    alarm(0);
+}
+
 /* Limits ------------------------------------------------------------------- */
 
 static void *fill_rounds(void *arg)
@@ -269,8 +336,8 @@ static void *fill_rounds(void *arg)
         random = random_next(&random);
         name_key(&named, "k", random % worker->keys);
         uint64_t seed = random >> 20;
-        int rc = offload_one(worker->store, named.key, bytes, seed,
-                             random % 30000);
+        int rc =
+            offload_one(worker->store, named.key, bytes, seed, random % 30000);
         worker->done += rc == KVT_OK;
         worker->refused += rc == KVT_ERR_UNABLE_OFFLOAD;
         worker->last = rc != KVT_OK ? rc : worker->last;
@@ -302,7 +369,9 @@ static void *watch_disk(void *arg)
 static void fill_under_a_limit(struct store_fixture *fixture,
                                const char *policy)
 {
-    enum { LIMIT = 2 << 20 };
+    enum {
+        LIMIT = 2 << 20
+    };
     struct worker workers[THREADS];
     bool stop = false;
     struct watch watch = {fixture->path, &stop, 0};
@@ -412,8 +481,9 @@ static void *do_everything(void *arg)
                 rc = rc == KVT_ERR_UNABLE_OFFLOAD ? KVT_OK : rc;
             } else {
                 rc = load_one(worker->store, named.key, bytes, &size);
-                worker->wrong += rc == KVT_OK && (size != 3000 ||
-                                 !is_some_value(bytes, size, 8));
+                worker->wrong +=
+                    rc == KVT_OK &&
+                    (size != 3000 || !is_some_value(bytes, size, 8));
                 rc = rc == KVT_ERR_OBJECT_NOT_FOUND ? KVT_OK : rc;
             }
         }
@@ -451,14 +521,15 @@ static void everything_at_once_on_few_keys(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        store_test(many_writers_of_one_key_all_finish),
-        store_test(batches_that_share_all_keys_all_finish),
+        store_test_fast(many_writers_of_one_key_all_finish),
+        store_test_fast(batches_that_share_all_keys_all_finish),
         store_test(readers_see_the_old_or_the_new_value_whole),
         store_test(readers_see_the_old_or_the_new_size),
         store_test(a_read_only_reader_sees_the_old_or_the_new_value),
+        store_test_fast(what_is_being_read_is_not_evicted),
         store_test(the_limit_holds_under_eight_writers_that_evict),
-        store_test(the_limit_holds_under_eight_writers_that_are_refused),
-        store_test(everything_at_once_on_few_keys),
+        store_test_fast(the_limit_holds_under_eight_writers_that_are_refused),
+        store_test_fast(everything_at_once_on_few_keys),
     };
     return store_rows_run("threads", tests, sizeof tests / sizeof tests[0]) !=
            0;

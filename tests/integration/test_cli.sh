@@ -1,7 +1,7 @@
 #!/bin/bash
 # The command line: every command, exit status, output and error line.
 set -u
-kvtier=${KVT_TEST_BIN:-${KVTIER_BIN:?path of the kvtier binary}}
+kvtier=${KVT_TEST_BIN:?path of the kvtier binary}
 # the program reads every variable of these prefixes as a setting
 for name in $(compgen -e | grep -E '^(KVTIER|MOONCAKE)_'); do
     unset "$name"
@@ -156,9 +156,9 @@ run 0 get small link
 [ -L link ] && [ "$(cat target)" = "some bytes" ] || fail "link was replaced"
 run 0 get small /dev/null
 [ -c /dev/null ] || fail "/dev/null is gone"
-"$kvtier" --path "$store" get small /dev/stdout >out 2>err ||
-    fail "/dev/stdout: $(cat err)"
-out_is 'some bytes'
+{ echo before && "$kvtier" --path "$store" get small /dev/stdout &&
+    echo after; } >out 2>err || fail "/dev/stdout: $(cat err)"
+out_is 'before\nsome bytesafter\n'
 run 0 get small - && out_is 'some bytes'
 
 case_name="files that cannot be read or written are failures"
@@ -423,8 +423,10 @@ run 0 ls && out_is ''
 
 case_name="--read-only changes nothing"
 run 0 put k small
-"$kvtier" --path "$store" --read-only put k2 big >out 2>err && fail "it put"
-"$kvtier" --path "$store" --read-only rm k >out 2>err && fail "it removed"
+for command in "put k2 big" "put --dir many" "rm k" "rm --all --yes" evict; do
+    run 1 --read-only $command
+    err_has read-only && err_is_one_line
+done
 run 0 ls && out_is '10\tk\n'
 
 case_name="a second owner is told who the first is, and may read"

@@ -1,7 +1,7 @@
 #!/bin/bash
 # replay: small traces with known hits, and everything that may go wrong.
 set -u
-kvtier=${KVT_TEST_BIN:-${KVTIER_BIN:?path of the kvtier binary}}
+kvtier=${KVT_TEST_BIN:?path of the kvtier binary}
 # the program reads every variable of these prefixes as a setting
 for name in $(compgen -e | grep -E '^(KVTIER|MOONCAKE)_'); do
     unset "$name"

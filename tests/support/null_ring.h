@@ -35,10 +35,18 @@ struct null_ring_queue {
     bool woken; /* under mutex */
 };
 
-/* A mount of it, on the caller's memory; `depth` is its best. `chains`: the
- * ring takes chains whole, and carries out all of one whatever its elements'
- * results are; otherwise it is the core that keeps their order. */
-void null_ring_init(struct null_ring *ring, uint32_t depth, bool chains);
+enum null_ring_kind {
+    NULL_RING_SINGLES, /* the core keeps the order of chains */
+    NULL_RING_CHAINS,  /* takes chains whole, and carries out all of one
+                          whatever its elements' results are */
+    NULL_RING_PART,    /* the same, but takes READ and CLOSE only; `result` is
+                          asked for the others on a thread of the pool */
+};
+
+/* A mount of it, on the caller's memory; `depth` is its best. */
+void null_ring_init(struct null_ring *ring, uint32_t depth,
+                    enum null_ring_kind kind);
+void null_ring_fini(struct null_ring *ring);
 
 /* Lets `count` more elements of the queue complete at the next poll. */
 void null_ring_release(struct kvt_fs_queue *queue, size_t count);

@@ -28,12 +28,17 @@ struct store_fixture {
     struct kvt_store *store;
 };
 
-/* cmocka's setup and teardown: `*state` is a struct store_fixture *. */
+/* cmocka's setup and teardown: `*state` is a struct store_fixture *. The
+ * directory lies in KVT_TEST_SCRATCH or the current directory; for the fast
+ * ones, which are not about a disk, in memory where there is such a place. */
 int store_setup(void **state);
+int store_setup_fast(void **state);
 int store_teardown(void **state);
 
 #define store_test(f)                                                          \
     cmocka_unit_test_setup_teardown(f, store_setup, store_teardown)
+#define store_test_fast(f)                                                     \
+    cmocka_unit_test_setup_teardown(f, store_setup_fast, store_teardown)
 
 /* Runs the group once a row; what main returns. */
 int store_rows_run(const char *name, const struct CMUnitTest *tests,

@@ -50,6 +50,8 @@ static void defaults_are_those_of_the_manual(void **state)
         {"cephfs.option.NAME", ""},
         {"juicefs.meta", ""},
         {"juicefs.trash", "warn"},
+        {"mem.capacity", "0"},
+        {"mem.facts", ""},
         {"fault.rules", ""},
         {"fault.seed", "0"},
         {"trace.file", ""},

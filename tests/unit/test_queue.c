@@ -1,7 +1,6 @@
-/* Queues over a ring that moves nothing, see support/null_ring.h. What holds
- * for the core's pool of threads is in test_pool.c. */
-#include "support/null_ring.h"
-#include "support/unit.h"
+/* Queues over a ring that moves nothing; over the core's pool of threads they
+ * are in test_pool.c. */
+#include "support/queue_fixture.h"
 
 #include "core/clock.h"
 
@@ -11,68 +10,6 @@
 #include <string.h>
 #include <time.h>
 
-#define MS INT64_C(1000000)
-
-struct fixture {
-    struct null_ring ring;
-    struct kvt_fs_queue *queue;
-    struct kvt_fs_elem elems[64];
-    size_t done_count;
-    size_t order[64]; /* the elements' numbers, as they were done */
-};
-
-static void note_done(struct kvt_fs_elem *elem)
-{
-    struct fixture *f = elem->arg;
-
-    assert_true(f->done_count < COUNT_OF(f->order));
-    f->order[f->done_count++] = (size_t)(elem - f->elems);
-}
-
-/* A queue of depth 4 on a ring of depth 7. */
-static int setup_on(void **state, bool chains)
-{
-    static struct fixture f;
-    struct kvt_fs_queue_options options = {sizeof options, 4, false};
-
-    memset(&f, 0, sizeof f);
-    null_ring_init(&f.ring, 7, chains);
-    for (size_t i = 0; i < COUNT_OF(f.elems); i++) {
-        f.elems[i] = (struct kvt_fs_elem){
-            .op = KVT_FS_STAT, .done = note_done, .arg = &f, .result = -1000};
-    }
-    *state = &f;
-    return kvt_fs_queue_open(&f.ring.fs, &options, &f.queue);
-}
-
-static int setup(void **state)
-{
-    return setup_on(state, true);
-}
-
-static int setup_without_chains(void **state)
-{
-    return setup_on(state, false);
-}
-
-static int teardown(void **state)
-{
-    struct fixture *f = *state;
-
-    assert_int_equal(kvt_fs_queue_close(f->queue), 0);
-    assert_int_equal(f->ring.queues_open, 0);
-    assert_int_equal(f->ring.core.in_flight, 0);
-    return 0;
-}
-
-static void expect_in_order(const struct fixture *f, size_t count)
-{
-    assert_int_equal(f->done_count, count);
-    for (size_t i = 0; i < count; i++) {
-        assert_int_equal(f->order[i], i);
-    }
-}
-
 static void what_is_submitted_is_done_once_inside_poll(void **state)
 {
     struct fixture *f = *state;
@@ -81,7 +18,7 @@ static void what_is_submitted_is_done_once_inside_poll(void **state)
     assert_int_equal(f->done_count, 0);
     assert_int_equal(kvt_fs_in_flight(f->queue), 3);
     assert_int_equal(kvt_fs_poll(f->queue, 3, 0), 3);
-    expect_in_order(f, 3);
+    queue_expect_in_order(f, 3);
     assert_int_equal(kvt_fs_in_flight(f->queue), 0);
     assert_int_equal(kvt_fs_poll(f->queue, 0, 0), 0);
     assert_int_equal(f->done_count, 3);
@@ -142,7 +79,21 @@ static void the_adapter_never_holds_more_than_the_depth(void **state)
         assert_int_equal(kvt_fs_in_flight(f->queue), 20 - done);
     }
     assert_int_equal(f->ring.in_ring_max, 4);
-    expect_in_order(f, 20);
+    queue_expect_in_order(f, 20);
+}
+
+/* Also by a poll that only looks. */
+static void room_in_the_adapter_is_filled_at_once(void **state)
+{
+    struct fixture *f = *state;
+
+    f->ring.on_demand = true;
+    kvt_fs_submit(f->queue, f->elems, 6);
+    null_ring_release(f->queue, 2);
+    assert_int_equal(kvt_fs_poll(f->queue, 0, 0), 2);
+    assert_int_equal(f->ring.in_ring, 4);
+    null_ring_release(f->queue, 4);
+    assert_int_equal(kvt_fs_poll(f->queue, 4, 0), 4);
 }
 
 /* Chains of 3 beside a depth of 4: never one and a part of the next. */
@@ -164,7 +115,7 @@ static void chains_stay_whole(void **state)
         kvt_fs_poll(f->queue, 1, 0);
     }
     assert_int_equal(f->ring.in_ring_max, 4);
-    expect_in_order(f, 12);
+    queue_expect_in_order(f, 12);
 }
 
 static void a_chain_longer_than_the_depth_goes_alone(void **state)
@@ -187,110 +138,7 @@ static void a_chain_longer_than_the_depth_goes_alone(void **state)
     while (kvt_fs_in_flight(f->queue) > 0) {
         kvt_fs_poll(f->queue, 1, 0);
     }
-    expect_in_order(f, 12);
-}
-
-/* The core keeps the order for a ring that does not ------------------------*/
-
-static void the_next_of_a_chain_starts_after_the_last(void **state)
-{
-    struct fixture *f = *state;
-
-    f->ring.on_demand = true;
-    f->elems[0].flags = KVT_FS_THEN;
-    f->elems[1].flags = KVT_FS_THEN; /* 0 to 2 are a chain, 3 is alone */
-    kvt_fs_submit(f->queue, f->elems, 4);
-    assert_int_equal(f->ring.in_ring, 2);
-    assert_int_equal(kvt_fs_in_flight(f->queue), 4);
-    null_ring_release(f->queue, 2);
-    assert_int_equal(kvt_fs_poll(f->queue, 2, 0), 2);
-    assert_int_equal(f->ring.in_ring, 1);
-    null_ring_release(f->queue, 2);
-    assert_int_equal(kvt_fs_poll(f->queue, 2, 0), 2);
-    assert_int_equal(f->done_count, 4);
-    /* 3 was not kept waiting */
-    assert_true(f->order[1] == 3 || f->order[0] == 3);
-}
-
-static int64_t the_second_fails(struct kvt_fs_elem *elem)
-{
-    struct fixture *f = elem->arg;
-
-    return elem == &f->elems[1] ? -EUCLEAN : null_ring_success(elem);
-}
-
-static void what_is_behind_a_failure_is_canceled(void **state)
-{
-    struct fixture *f = *state;
-
-    for (size_t i = 0; i < 4; i++) {
-        f->elems[i].flags = KVT_FS_THEN; /* 0 to 4 are a chain, 5 is alone */
-    }
-    f->ring.result = the_second_fails;
-    kvt_fs_submit(f->queue, f->elems, 6);
-    assert_int_equal(kvt_fs_poll(f->queue, 6, 0), 6);
-    assert_int_equal(f->elems[0].result, 0);
-    assert_int_equal(f->elems[1].result, -EUCLEAN);
-    for (size_t i = 2; i < 5; i++) {
-        assert_int_equal(f->elems[i].result, -ECANCELED);
-    }
-    assert_int_equal(f->elems[5].result, 0);
-    assert_int_equal(f->done_count, 6);
-}
-
-static int64_t opens_a_file(struct kvt_fs_elem *elem)
-{
-    static struct kvt_fs_file file;
-    struct fixture *f = elem->arg;
-
-    if (elem->op == KVT_FS_OPEN) {
-        file.fs = &f->ring.fs;
-        elem->file = &file;
-        return 0;
-    }
-    assert_ptr_equal(elem->file, &file);
-    return elem->op == KVT_FS_READ ? -EUCLEAN : 0;
-}
-
-static void a_chain_closes_what_it_opened_whatever_fails(void **state)
-{
-    static const enum kvt_fs_op ops[] = {KVT_FS_OPEN, KVT_FS_READ,
-                                         KVT_FS_DATASYNC, KVT_FS_CLOSE};
-    struct fixture *f = *state;
-
-    for (size_t i = 0; i < 4; i++) {
-        f->elems[i].op = ops[i];
-        f->elems[i].flags = i < 3 ? KVT_FS_THEN : 0;
-    }
-    f->ring.result = opens_a_file;
-    kvt_fs_submit(f->queue, f->elems, 4);
-    assert_int_equal(kvt_fs_poll(f->queue, 4, 0), 4);
-    assert_int_equal(f->elems[1].result, -EUCLEAN);
-    assert_int_equal(f->elems[2].result, -ECANCELED);
-    assert_int_equal(f->elems[3].result, 0);
-    expect_in_order(f, 4);
-}
-
-static int64_t one_byte_short(struct kvt_fs_elem *elem)
-{
-    return null_ring_success(elem) - 1;
-}
-
-static void a_short_write_breaks_its_chain(void **state)
-{
-    static char bytes[10];
-    static const struct kvt_slice slice = {bytes, sizeof bytes, NULL};
-    struct fixture *f = *state;
-
-    f->elems[0] = (struct kvt_fs_elem){.op = KVT_FS_WRITE,
-                                       .flags = KVT_FS_THEN,
-                                       .slices = &slice,
-                                       .slice_count = 1};
-    f->ring.result = one_byte_short;
-    kvt_fs_submit(f->queue, f->elems, 2);
-    assert_int_equal(kvt_fs_poll(f->queue, 2, 0), 2);
-    assert_int_equal(f->elems[0].result, -EIO);
-    assert_int_equal(f->elems[1].result, -ECANCELED);
+    queue_expect_in_order(f, 12);
 }
 
 static void close_is_refused_while_something_is_in_flight(void **state)
@@ -340,7 +188,7 @@ static void a_short_write_becomes_eio(void **state)
     expect_result(f, KVT_FS_WRITE, 100);
     expect_result(f, KVT_FS_PUBLISH, 100);
     expect_result(f, KVT_FS_READ, 100);
-    f->ring.result = one_byte_short;
+    f->ring.result = queue_one_byte_short;
     expect_result(f, KVT_FS_WRITE, -EIO);
     expect_result(f, KVT_FS_PUBLISH, -EIO);
     expect_result(f, KVT_FS_READ, 99);
@@ -376,7 +224,7 @@ static void submit_the_next(struct kvt_fs_elem *elem)
 {
     struct fixture *f = elem->arg;
 
-    note_done(elem);
+    f->order[f->done_count++] = (size_t)(elem - f->elems);
     if (f->done_count + 4 <= 20) {
         kvt_fs_submit(f->queue, &f->elems[f->done_count + 3], 1);
     }
@@ -391,7 +239,7 @@ static void done_may_submit(void **state)
     }
     kvt_fs_submit(f->queue, f->elems, 4);
     assert_int_equal(kvt_fs_poll(f->queue, 20, 0), 20);
-    expect_in_order(f, 20);
+    queue_expect_in_order(f, 20);
     assert_int_equal(f->ring.in_ring_max, 4);
 }
 
@@ -441,13 +289,17 @@ static void a_wake_before_the_poll_is_kept(void **state)
 {
     struct fixture *f = *state;
 
+    f->ring.on_demand = true;
     kvt_fs_wake(f->queue);
     kvt_fs_wake(f->queue);
+    kvt_fs_submit(f->queue, f->elems, 1);
     assert_int_equal(kvt_fs_poll(f->queue, 1, 0), 0); /* or it hangs */
     /* and is used up */
     int64_t start = kvt_clock_ns();
     assert_int_equal(kvt_fs_poll(f->queue, 1, start + 10 * MS), 0);
     assert_true(kvt_clock_ns() >= start + 10 * MS);
+    null_ring_release(f->queue, 1);
+    assert_int_equal(kvt_fs_poll(f->queue, 1, 0), 1);
 }
 
 static void sleep_ms(long ms)
@@ -694,41 +546,34 @@ static void a_transfer_takes_no_memory_and_no_lock(void **state)
 
 #endif
 
-#define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-#define CASE_WITHOUT_CHAINS(name)                                              \
-    cmocka_unit_test_setup_teardown(name, setup_without_chains, teardown)
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        CASE(what_is_submitted_is_done_once_inside_poll),
-        CASE(submitting_nothing_does_nothing),
-        CASE(done_may_be_null),
-        CASE(depth_0_is_the_best_of_the_mount),
-        CASE(the_adapter_never_holds_more_than_the_depth),
-        CASE(chains_stay_whole),
-        CASE(a_chain_longer_than_the_depth_goes_alone),
-        CASE_WITHOUT_CHAINS(the_next_of_a_chain_starts_after_the_last),
-        CASE_WITHOUT_CHAINS(what_is_behind_a_failure_is_canceled),
-        CASE_WITHOUT_CHAINS(a_chain_closes_what_it_opened_whatever_fails),
-        CASE_WITHOUT_CHAINS(a_short_write_breaks_its_chain),
-        CASE(close_is_refused_while_something_is_in_flight),
-        CASE(a_short_write_becomes_eio),
-        CASE(an_errno_arrives_unchanged),
-        CASE(run_carries_out_one_element),
-        CASE(done_may_submit),
-        CASE(poll_waits_for_min),
-        CASE(poll_for_more_than_there_is_ends_with_the_last),
-        CASE(poll_ends_at_its_deadline),
-        CASE(a_wake_before_the_poll_is_kept),
-        CASE(a_wake_from_another_thread_ends_a_waiting_poll),
-        CASE(a_posted_wait_is_done_with_its_result),
-        CASE(waits_take_no_room_of_the_depth),
-        CASE(several_threads_may_post_to_one_queue),
-        CASE(counters_tell_submissions_and_transfers),
-        CASE(two_queues_count_together),
+        CASE_CHAINS(what_is_submitted_is_done_once_inside_poll),
+        CASE_CHAINS(submitting_nothing_does_nothing),
+        CASE_CHAINS(done_may_be_null),
+        CASE_CHAINS(depth_0_is_the_best_of_the_mount),
+        CASE_CHAINS(the_adapter_never_holds_more_than_the_depth),
+        CASE_CHAINS(room_in_the_adapter_is_filled_at_once),
+        CASE_CHAINS(chains_stay_whole),
+        CASE_CHAINS(a_chain_longer_than_the_depth_goes_alone),
+        CASE_CHAINS(close_is_refused_while_something_is_in_flight),
+        CASE_CHAINS(a_short_write_becomes_eio),
+        CASE_CHAINS(an_errno_arrives_unchanged),
+        CASE_CHAINS(run_carries_out_one_element),
+        CASE_CHAINS(done_may_submit),
+        CASE_CHAINS(poll_waits_for_min),
+        CASE_CHAINS(poll_for_more_than_there_is_ends_with_the_last),
+        CASE_CHAINS(poll_ends_at_its_deadline),
+        CASE_CHAINS(a_wake_before_the_poll_is_kept),
+        CASE_CHAINS(a_wake_from_another_thread_ends_a_waiting_poll),
+        CASE_CHAINS(a_posted_wait_is_done_with_its_result),
+        CASE_CHAINS(waits_take_no_room_of_the_depth),
+        CASE_CHAINS(several_threads_may_post_to_one_queue),
+        CASE_CHAINS(counters_tell_submissions_and_transfers),
+        CASE_CHAINS(two_queues_count_together),
 #if CAN_COUNT
-        CASE(a_transfer_takes_no_memory_and_no_lock),
+        CASE_CHAINS(a_transfer_takes_no_memory_and_no_lock),
 #endif
     };
 

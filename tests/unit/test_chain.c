@@ -1,0 +1,132 @@
+/* Chains over a ring that does not keep them in order, or takes only a part
+ * of the operations: then the core does. Rings that do: test_queue.c; the
+ * core's pool of threads: test_pool.c. */
+#include "support/queue_fixture.h"
+
+#include <errno.h>
+
+static void the_next_of_a_chain_starts_after_the_last(void **state)
+{
+    struct fixture *f = *state;
+
+    f->ring.on_demand = true;
+    f->elems[0].flags = KVT_FS_THEN;
+    f->elems[1].flags = KVT_FS_THEN; /* 0 to 2 are a chain, 3 is alone */
+    kvt_fs_submit(f->queue, f->elems, 4);
+    assert_int_equal(f->ring.in_ring, 2);
+    assert_int_equal(kvt_fs_in_flight(f->queue), 4);
+    null_ring_release(f->queue, 2);
+    assert_int_equal(kvt_fs_poll(f->queue, 2, 0), 2);
+    assert_int_equal(f->ring.in_ring, 1);
+    null_ring_release(f->queue, 2);
+    assert_int_equal(kvt_fs_poll(f->queue, 2, 0), 2);
+    assert_int_equal(f->done_count, 4);
+    /* 3 was not kept waiting */
+    assert_true(f->order[1] == 3 || f->order[0] == 3);
+}
+
+static int64_t the_second_fails(struct kvt_fs_elem *elem)
+{
+    struct fixture *f = elem->arg;
+
+    return elem == &f->elems[1] ? -EUCLEAN : null_ring_success(elem);
+}
+
+static void what_is_behind_a_failure_is_canceled(void **state)
+{
+    struct fixture *f = *state;
+
+    for (size_t i = 0; i < 4; i++) {
+        f->elems[i].flags = KVT_FS_THEN; /* 0 to 4 are a chain, 5 is alone */
+    }
+    f->ring.result = the_second_fails;
+    kvt_fs_submit(f->queue, f->elems, 6);
+    assert_int_equal(kvt_fs_poll(f->queue, 6, 0), 6);
+    assert_int_equal(f->elems[0].result, 0);
+    assert_int_equal(f->elems[1].result, -EUCLEAN);
+    for (size_t i = 2; i < 5; i++) {
+        assert_int_equal(f->elems[i].result, -ECANCELED);
+    }
+    assert_int_equal(f->elems[5].result, 0);
+    assert_int_equal(f->done_count, 6);
+}
+
+static int64_t opens_a_file(struct kvt_fs_elem *elem)
+{
+    static struct kvt_fs_file file;
+    struct fixture *f = elem->arg;
+
+    if (elem->op == KVT_FS_OPEN) {
+        file.fs = &f->ring.fs;
+        elem->file = &file;
+        return 0;
+    }
+    assert_ptr_equal(elem->file, &file);
+    return elem->op == KVT_FS_READ ? -EUCLEAN : 0;
+}
+
+/* Also when some of it is for the ring and some for the pool of threads. */
+static void a_chain_closes_what_it_opened_whatever_fails(void **state)
+{
+    static const enum kvt_fs_op ops[] = {KVT_FS_OPEN, KVT_FS_READ,
+                                         KVT_FS_DATASYNC, KVT_FS_CLOSE};
+    struct fixture *f = *state;
+
+    queue_make_chain(f, ops, COUNT_OF(ops));
+    f->ring.result = opens_a_file;
+    kvt_fs_submit(f->queue, f->elems, 4);
+    queue_wait_for_done(f, 4);
+    assert_int_equal(f->elems[1].result, -EUCLEAN);
+    assert_int_equal(f->elems[2].result, -ECANCELED);
+    assert_int_equal(f->elems[3].result, 0);
+    queue_expect_in_order(f, 4);
+}
+
+/* The ring could keep the end of this chain in order, but was not given it. */
+static void a_chain_that_ends_in_the_ring_is_done_whole(void **state)
+{
+    static const enum kvt_fs_op ops[] = {KVT_FS_OPEN, KVT_FS_READ, KVT_FS_READ,
+                                         KVT_FS_CLOSE};
+    struct fixture *f = *state;
+
+    queue_make_chain(f, ops, COUNT_OF(ops));
+    f->ring.result = opens_a_file;
+    kvt_fs_submit(f->queue, f->elems, 4);
+    queue_wait_for_done(f, 4);
+    assert_int_equal(f->elems[1].result, -EUCLEAN);
+    assert_int_equal(f->elems[2].result, -ECANCELED);
+    assert_int_equal(f->elems[3].result, 0);
+    queue_expect_in_order(f, 4);
+}
+
+static void a_short_write_breaks_its_chain(void **state)
+{
+    static char bytes[10];
+    static const struct kvt_slice slice = {bytes, sizeof bytes, NULL};
+    struct fixture *f = *state;
+
+    f->elems[0] = (struct kvt_fs_elem){.op = KVT_FS_WRITE,
+                                       .flags = KVT_FS_THEN,
+                                       .slices = &slice,
+                                       .slice_count = 1};
+    f->ring.result = queue_one_byte_short;
+    kvt_fs_submit(f->queue, f->elems, 2);
+    assert_int_equal(kvt_fs_poll(f->queue, 2, 0), 2);
+    assert_int_equal(f->elems[0].result, -EIO);
+    assert_int_equal(f->elems[1].result, -ECANCELED);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        CASE_SINGLES(the_next_of_a_chain_starts_after_the_last),
+        CASE_SINGLES(what_is_behind_a_failure_is_canceled),
+        CASE_SINGLES(a_chain_closes_what_it_opened_whatever_fails),
+        CASE_SINGLES(a_chain_that_ends_in_the_ring_is_done_whole),
+        CASE_SINGLES(a_short_write_breaks_its_chain),
+        CASE_PART(a_chain_closes_what_it_opened_whatever_fails),
+        CASE_PART(a_chain_that_ends_in_the_ring_is_done_whole),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL) != 0;
+}

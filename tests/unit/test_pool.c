@@ -1,0 +1,613 @@
+/* Queues over an adapter that only has `execute`: the core's pool of threads
+ * carries out its elements. */
+#include "support/unit.h"
+
+#include "core/clock.h"
+#include "fs/fs_core.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <pthread.h>
+#include <string.h>
+#include <time.h>
+
+#define MS INT64_C(1000000)
+
+enum {
+    THREADS = 4,
+    ELEMS = 64,
+};
+
+/* An adapter that counts. What an element does is its `offset`. */
+enum work {
+    WORK_NOTHING,
+    WORK_FAIL,  /* -EUCLEAN */
+    WORK_SLEEP, /* 1 ms */
+    WORK_GATE,  /* until the gate is open */
+    WORK_SHORT, /* a write that is one byte short */
+};
+
+struct counting_fs {
+    struct kvt_fs fs;
+    struct kvt_fs_core core;
+    pthread_mutex_t mutex;
+    pthread_cond_t changed;
+    /* under mutex */
+    bool gate_open;
+    size_t running;
+    size_t running_max;
+    size_t started;
+    struct kvt_fs_elem *order[ELEMS * 8]; /* as they were started */
+};
+
+static int64_t counting_execute(struct kvt_fs *fs, struct kvt_fs_elem *elem)
+{
+    struct counting_fs *counting = (struct counting_fs *)fs;
+    int64_t result = 0;
+
+    pthread_mutex_lock(&counting->mutex);
+    if (counting->started < COUNT_OF(counting->order)) {
+        counting->order[counting->started] = elem;
+    }
+    counting->started++;
+    counting->running++;
+    if (counting->running > counting->running_max) {
+        counting->running_max = counting->running;
+    }
+    pthread_cond_broadcast(&counting->changed);
+    while (elem->offset == WORK_GATE && !counting->gate_open) {
+        pthread_cond_wait(&counting->changed, &counting->mutex);
+    }
+    pthread_mutex_unlock(&counting->mutex);
+    if (elem->offset == WORK_SLEEP) {
+        nanosleep(&(struct timespec){0, 1000000}, NULL);
+    }
+    if (elem->offset == WORK_FAIL) {
+        result = -EUCLEAN;
+    }
+    if (elem->op == KVT_FS_WRITE) {
+        result = (int64_t)kvt_fs_elem_bytes(elem);
+        result -= elem->offset == WORK_SHORT;
+    }
+    pthread_mutex_lock(&counting->mutex);
+    counting->running--;
+    pthread_mutex_unlock(&counting->mutex);
+    return result;
+}
+
+static const struct kvt_fs_ops counting_ops = {
+    .size = sizeof(struct kvt_fs_ops),
+    .version = KVT_FS_VERSION,
+    .name = "counting",
+    .execute = counting_execute,
+};
+
+struct fixture {
+    struct counting_fs counting;
+    struct kvt_fs_elem elems[ELEMS];
+    size_t done_count;
+    size_t order[ELEMS]; /* the elements' numbers, as they were done */
+};
+
+static void note_done(struct kvt_fs_elem *elem)
+{
+    struct fixture *f = elem->arg;
+
+    assert_true(f->done_count < COUNT_OF(f->order));
+    f->order[f->done_count++] = (size_t)(elem - f->elems);
+}
+
+static int setup(void **state)
+{
+    static struct fixture f;
+
+    memset(&f, 0, sizeof f);
+    f.counting.fs.ops = &counting_ops;
+    f.counting.fs.core = &f.counting.core;
+    f.counting.fs.facts = (struct kvt_fs_facts){
+        .size = sizeof f.counting.fs.facts,
+        .depth = ELEMS,
+        .offset_alignment = 1,
+        .length_alignment = 1,
+        .memory_alignment = 1,
+        .slices_max = UINT32_MAX,
+        .transfer_max = UINT64_MAX,
+    };
+    pthread_mutex_init(&f.counting.mutex, NULL);
+    pthread_cond_init(&f.counting.changed, NULL);
+    for (size_t i = 0; i < ELEMS; i++) {
+        f.elems[i] = (struct kvt_fs_elem){
+            .op = KVT_FS_STAT, .done = note_done, .arg = &f, .result = -1000};
+    }
+    f.counting.core.pool = kvt_fs_pool_open(&f.counting.fs, THREADS);
+    *state = &f;
+    return f.counting.core.pool == NULL;
+}
+
+static void open_gate(struct fixture *f)
+{
+    pthread_mutex_lock(&f->counting.mutex);
+    f->counting.gate_open = true;
+    pthread_cond_broadcast(&f->counting.changed);
+    pthread_mutex_unlock(&f->counting.mutex);
+}
+
+static int teardown(void **state)
+{
+    struct fixture *f = *state;
+
+    open_gate(f); /* a test that failed may have left it shut */
+    kvt_fs_pool_close(f->counting.core.pool);
+    pthread_mutex_destroy(&f->counting.mutex);
+    pthread_cond_destroy(&f->counting.changed);
+    return 0;
+}
+
+static struct kvt_fs_queue *open_queue(struct fixture *f, bool poll_works)
+{
+    struct kvt_fs_queue_options options = {sizeof options, 0, poll_works};
+    struct kvt_fs_queue *queue = NULL;
+
+    assert_int_equal(kvt_fs_queue_open(&f->counting.fs, &options, &queue), 0);
+    return queue;
+}
+
+static void drain(struct kvt_fs_queue *queue)
+{
+    while (kvt_fs_in_flight(queue) > 0) {
+        kvt_fs_poll(queue, 1, 0);
+    }
+}
+
+static void set_work(struct fixture *f, size_t from, size_t count,
+                     enum work work)
+{
+    for (size_t i = from; i < from + count; i++) {
+        f->elems[i].offset = work;
+    }
+}
+
+/* Waits until `count` elements have been started, at most two seconds. */
+static size_t wait_for_started(struct fixture *f, size_t count)
+{
+    struct timespec until;
+
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += 2;
+    pthread_mutex_lock(&f->counting.mutex);
+    while (f->counting.started < count &&
+           pthread_cond_timedwait(&f->counting.changed, &f->counting.mutex,
+                                  &until) == 0) {
+    }
+    size_t started = f->counting.started;
+    pthread_mutex_unlock(&f->counting.mutex);
+    return started;
+}
+
+static size_t threads_of_process(void)
+{
+    DIR *dir = opendir("/proc/self/task");
+    size_t count = 0;
+
+    assert_non_null(dir);
+    for (const struct dirent *name; (name = readdir(dir)) != NULL;) {
+        count += name->d_name[0] != '.';
+    }
+    closedir(dir);
+    return count;
+}
+
+/* Results and chains ------------------------------------------------------ */
+
+static void all_elements_are_done_once(void **state)
+{
+    struct fixture *f = *state;
+    bool seen[ELEMS] = {false};
+
+    for (int poll_works = 0; poll_works < 2; poll_works++) {
+        struct kvt_fs_queue *queue = open_queue(f, poll_works != 0);
+
+        memset(seen, 0, sizeof seen);
+        f->done_count = 0;
+        kvt_fs_submit(queue, f->elems, ELEMS);
+        assert_int_equal(f->done_count, 0); /* not before the poll */
+        drain(queue);
+        assert_int_equal(f->done_count, ELEMS);
+        for (size_t i = 0; i < ELEMS; i++) {
+            assert_false(seen[f->order[i]]);
+            seen[f->order[i]] = true;
+            assert_int_equal(f->elems[i].result, 0);
+        }
+        assert_int_equal(kvt_fs_queue_close(queue), 0);
+    }
+    assert_int_equal(f->counting.started, 2 * ELEMS);
+    assert_int_equal(f->counting.core.in_flight, 0);
+}
+
+/* Where in the order of starting an element stands. */
+static size_t started_at(const struct fixture *f, size_t elem)
+{
+    for (size_t i = 0; i < f->counting.started; i++) {
+        if (f->counting.order[i] == &f->elems[elem]) {
+            return i;
+        }
+    }
+    return SIZE_MAX;
+}
+
+static void chains_keep_their_order(void **state)
+{
+    struct fixture *f = *state;
+
+    for (int poll_works = 0; poll_works < 2; poll_works++) {
+        struct kvt_fs_queue *queue = open_queue(f, poll_works != 0);
+
+        for (size_t i = 0; i < ELEMS; i++) {
+            f->elems[i].flags = i % 4 < 3 ? KVT_FS_THEN : 0;
+            f->elems[i].offset = i % 4 == 0 ? WORK_SLEEP : WORK_NOTHING;
+        }
+        f->done_count = 0;
+        f->counting.started = 0;
+        kvt_fs_submit(queue, f->elems, ELEMS);
+        drain(queue);
+        assert_int_equal(f->counting.started, ELEMS);
+        for (size_t i = 0; i < ELEMS; i++) {
+            if (i % 4 > 0) {
+                assert_true(started_at(f, i - 1) < started_at(f, i));
+            }
+        }
+        assert_int_equal(kvt_fs_queue_close(queue), 0);
+    }
+}
+
+static void what_is_behind_a_failure_is_canceled(void **state)
+{
+    struct fixture *f = *state;
+
+    for (int poll_works = 0; poll_works < 2; poll_works++) {
+        struct kvt_fs_queue *queue = open_queue(f, poll_works != 0);
+
+        for (size_t i = 0; i < 4; i++) {
+            f->elems[i].flags = KVT_FS_THEN;
+        }
+        f->elems[1].offset = WORK_FAIL; /* 0 to 4 are a chain, 5 is alone */
+        f->done_count = 0;
+        f->counting.started = 0;
+        kvt_fs_submit(queue, f->elems, 6);
+        drain(queue);
+        assert_int_equal(f->done_count, 6);
+        assert_int_equal(f->counting.started, 3);
+        assert_int_equal(f->elems[0].result, 0);
+        assert_int_equal(f->elems[1].result, -EUCLEAN);
+        for (size_t i = 2; i < 5; i++) {
+            assert_int_equal(f->elems[i].result, -ECANCELED);
+        }
+        assert_int_equal(f->elems[5].result, 0);
+        assert_int_equal(kvt_fs_queue_close(queue), 0);
+    }
+}
+
+/* To the caller it is -EIO: nothing may have been built on it. */
+static void a_short_write_breaks_its_chain(void **state)
+{
+    static char bytes[10];
+    static const struct kvt_slice slice = {bytes, sizeof bytes, NULL};
+    struct fixture *f = *state;
+    struct kvt_fs_queue *queue = open_queue(f, true);
+
+    f->elems[0].op = KVT_FS_WRITE;
+    f->elems[0].flags = KVT_FS_THEN;
+    f->elems[0].slices = &slice;
+    f->elems[0].slice_count = 1;
+    f->elems[0].offset = WORK_SHORT;
+    kvt_fs_submit(queue, f->elems, 2);
+    drain(queue);
+    assert_int_equal(f->elems[0].result, -EIO);
+    assert_int_equal(f->elems[1].result, -ECANCELED);
+    assert_int_equal(kvt_fs_queue_close(queue), 0);
+    f->elems[0].flags = 0;
+    assert_int_equal(kvt_fs_run(&f->counting.fs, &f->elems[0]), -EIO);
+}
+
+/* Threads ------------------------------------------------------------------*/
+
+static void one_batch_uses_all_threads_and_no_more(void **state)
+{
+    struct fixture *f = *state;
+    struct kvt_fs_queue *queue = open_queue(f, false);
+
+    set_work(f, 0, THREADS * 2, WORK_GATE);
+    kvt_fs_submit(queue, f->elems, THREADS * 2);
+    assert_int_equal(wait_for_started(f, THREADS), THREADS);
+    assert_int_equal(f->counting.running_max, THREADS);
+    open_gate(f);
+    drain(queue);
+    assert_int_equal(f->counting.running_max, THREADS);
+    assert_int_equal(kvt_fs_queue_close(queue), 0);
+}
+
+static void elements_one_by_one_use_all_threads_too(void **state)
+{
+    struct fixture *f = *state;
+    struct kvt_fs_queue *queue = open_queue(f, false);
+
+    /* first have threads that are idle */
+    set_work(f, 0, 2, WORK_SLEEP);
+    kvt_fs_submit(queue, f->elems, 2);
+    drain(queue);
+    nanosleep(&(struct timespec){0, 5000000}, NULL);
+    f->counting.started = 0;
+    set_work(f, 0, THREADS, WORK_GATE);
+    for (size_t i = 0; i < THREADS; i++) {
+        kvt_fs_submit(queue, &f->elems[i], 1);
+    }
+    size_t started = wait_for_started(f, THREADS);
+    open_gate(f);
+    drain(queue);
+    assert_int_equal(kvt_fs_queue_close(queue), 0);
+    assert_int_equal(started, THREADS);
+}
+
+static void a_polling_thread_does_the_work_of_one_itself(void **state)
+{
+    struct fixture *f = *state;
+    struct kvt_fs_queue *queue = open_queue(f, true);
+    size_t threads = threads_of_process();
+
+    for (size_t i = 0; i < 10; i++) {
+        kvt_fs_submit(queue, &f->elems[i], 1);
+        assert_int_equal(kvt_fs_poll(queue, 1, 0), 1);
+    }
+    f->elems[10].flags = KVT_FS_THEN; /* one chain is one piece of work */
+    kvt_fs_submit(queue, &f->elems[10], 2);
+    assert_int_equal(kvt_fs_poll(queue, 2, 0), 2);
+    assert_int_equal(threads_of_process(), threads);
+    kvt_fs_submit(queue, &f->elems[12], 2); /* two want a helper */
+    assert_int_equal(threads_of_process(), threads + 1);
+    drain(queue);
+    assert_int_equal(kvt_fs_queue_close(queue), 0);
+}
+
+/* Such a poll carries out nothing itself: a thread has to. */
+static void a_poll_with_a_deadline_gets_the_work_done(void **state)
+{
+    struct fixture *f = *state;
+    struct kvt_fs_queue *queue = open_queue(f, true);
+
+    kvt_fs_submit(queue, f->elems, 1);
+    assert_int_equal(kvt_fs_poll(queue, 1, kvt_clock_ns() + 2000 * MS), 1);
+    assert_int_equal(kvt_fs_queue_close(queue), 0);
+}
+
+static void polls_that_never_wait_get_the_work_done(void **state)
+{
+    struct fixture *f = *state;
+    struct kvt_fs_queue *queue = open_queue(f, true);
+    int64_t end = kvt_clock_ns() + 2000 * MS;
+
+    kvt_fs_submit(queue, f->elems, 1);
+    while (kvt_fs_in_flight(queue) > 0 && kvt_clock_ns() < end) {
+        kvt_fs_poll(queue, 0, 0);
+    }
+    size_t left = kvt_fs_in_flight(queue);
+    drain(queue);
+    assert_int_equal(kvt_fs_queue_close(queue), 0);
+    assert_int_equal(left, 0);
+}
+
+static void poll_ends_at_its_deadline(void **state)
+{
+    struct fixture *f = *state;
+    struct kvt_fs_queue *queue = open_queue(f, false);
+
+    set_work(f, 0, 1, WORK_GATE);
+    kvt_fs_submit(queue, f->elems, 1);
+    assert_int_equal(wait_for_started(f, 1), 1);
+    int64_t start = kvt_clock_ns();
+    assert_int_equal(kvt_fs_poll(queue, 1, start + 20 * MS), 0);
+    assert_true(kvt_clock_ns() >= start + 20 * MS);
+    assert_true(kvt_clock_ns() < start + 2000 * MS);
+    /* it sleeps until then, and is not called again and again */
+    start = kvt_clock_ns();
+    queue->ops->poll(queue, 1, start + 20 * MS);
+    assert_true(kvt_clock_ns() >= start + 20 * MS);
+    assert_int_equal(kvt_fs_queue_close(queue), -EBUSY);
+    open_gate(f);
+    drain(queue);
+    assert_int_equal(kvt_fs_queue_close(queue), 0);
+}
+
+static void *wake_later(void *arg)
+{
+    nanosleep(&(struct timespec){0, 5000000}, NULL);
+    kvt_fs_wake(arg);
+    return NULL;
+}
+
+static void a_wake_ends_a_waiting_poll(void **state)
+{
+    struct fixture *f = *state;
+    struct kvt_fs_queue *queue = open_queue(f, true);
+    pthread_t thread;
+
+    kvt_fs_wake(queue); /* before the poll: it does not wait */
+    assert_int_equal(kvt_fs_poll(queue, 1, 0), 0);
+    assert_int_equal(pthread_create(&thread, NULL, wake_later, queue), 0);
+    assert_int_equal(kvt_fs_poll(queue, 1, 0), 0);
+    pthread_join(thread, NULL);
+    assert_int_equal(kvt_fs_queue_close(queue), 0);
+}
+
+/* Several queues ---------------------------------------------------------- */
+
+/* A line of a thousand that takes a quarter of a second: the other queue's
+ * element takes its turn. */
+static void a_full_queue_does_not_starve_another(void **state)
+{
+    enum {
+        MANY = 1000,
+    };
+    static struct kvt_fs_elem many[MANY];
+    struct fixture *f = *state;
+    struct kvt_fs_queue_options options = {sizeof options, MANY, false};
+    struct kvt_fs_queue *full = NULL;
+    struct kvt_fs_queue *other = open_queue(f, false);
+
+    assert_int_equal(kvt_fs_queue_open(&f->counting.fs, &options, &full), 0);
+    for (size_t i = 0; i < MANY; i++) {
+        many[i] = (struct kvt_fs_elem){.op = KVT_FS_STAT, .offset = WORK_SLEEP};
+    }
+    kvt_fs_submit(full, many, MANY);
+    for (size_t i = 0; i < 5; i++) {
+        kvt_fs_submit(other, &f->elems[i], 1);
+        assert_int_equal(kvt_fs_poll(other, 1, 0), 1);
+    }
+    pthread_mutex_lock(&f->counting.mutex);
+    size_t started = f->counting.started;
+    pthread_mutex_unlock(&f->counting.mutex);
+    drain(full);
+    assert_int_equal(f->counting.started, MANY + 5);
+    assert_int_equal(kvt_fs_queue_close(full), 0);
+    assert_int_equal(kvt_fs_queue_close(other), 0);
+    assert_true(started < MANY / 2);
+}
+
+/* The poller takes all elements while the queue stands in the pool's line:
+ * closing takes the queue out of it, first, middle or last. */
+static void a_queue_in_the_line_can_be_closed(void **state)
+{
+    struct fixture *f = *state;
+    struct kvt_fs_queue *busy = open_queue(f, false);
+
+    set_work(f, 0, THREADS, WORK_GATE);
+    kvt_fs_submit(busy, f->elems, THREADS); /* nobody looks at the line */
+    assert_int_equal(wait_for_started(f, THREADS), THREADS);
+    for (size_t first = 0; first < 3; first++) {
+        struct kvt_fs_queue *queues[3];
+
+        for (size_t i = 0; i < 3; i++) {
+            queues[i] = open_queue(f, true);
+            kvt_fs_submit(queues[i], &f->elems[10 + 2 * i], 2);
+            drain(queues[i]);
+        }
+        for (size_t i = 0; i < 3; i++) {
+            assert_int_equal(kvt_fs_queue_close(queues[(first + i) % 3]), 0);
+        }
+    }
+    /* and the line still works for those who come then */
+    struct kvt_fs_queue *last = open_queue(f, false);
+    kvt_fs_submit(last, &f->elems[20], 5);
+    open_gate(f);
+    drain(last);
+    drain(busy);
+    assert_int_equal(kvt_fs_queue_close(last), 0);
+    assert_int_equal(kvt_fs_queue_close(busy), 0);
+}
+
+struct client {
+    struct fixture *f;
+    pthread_t thread;
+    bool poll_works;
+    struct kvt_fs_elem elems[8];
+    size_t done_count;
+};
+
+static void client_done(struct kvt_fs_elem *elem)
+{
+    struct client *client = elem->arg;
+
+    client->done_count++;
+}
+
+/* Batches of changing size on queues that come and go. */
+static void *client_run(void *arg)
+{
+    struct client *client = arg;
+    uint64_t seed = 6 + client->poll_works;
+
+    for (size_t round = 0; round < 20; round++) {
+        struct kvt_fs_queue *queue = open_queue(client->f, client->poll_works);
+
+        for (size_t batch = 0; batch < 5; batch++) {
+            size_t count = 1 + unit_random_below(&seed, 8);
+
+            client->done_count = 0;
+            for (size_t i = 0; i < count; i++) {
+                client->elems[i] = (struct kvt_fs_elem){
+                    .op = KVT_FS_STAT,
+                    .flags = i + 1 < count && i % 3 == 0 ? KVT_FS_THEN : 0,
+                    .done = client_done,
+                    .arg = client};
+            }
+            kvt_fs_submit(queue, client->elems, count);
+            drain(queue);
+            assert_int_equal(client->done_count, count);
+        }
+        assert_int_equal(kvt_fs_queue_close(queue), 0);
+    }
+    return NULL;
+}
+
+static void many_threads_have_queues_of_their_own(void **state)
+{
+    struct fixture *f = *state;
+    static struct client clients[8];
+
+    for (size_t i = 0; i < COUNT_OF(clients); i++) {
+        clients[i].f = f;
+        clients[i].poll_works = i % 2 == 0;
+        assert_int_equal(
+            pthread_create(&clients[i].thread, NULL, client_run, &clients[i]),
+            0);
+    }
+    for (size_t i = 0; i < COUNT_OF(clients); i++) {
+        pthread_join(clients[i].thread, NULL);
+    }
+    assert_int_equal(f->counting.core.in_flight, 0);
+}
+
+static void closing_the_pool_ends_its_threads(void **state)
+{
+    struct fixture *f = *state;
+    size_t threads = threads_of_process();
+    struct kvt_fs_pool *pool = f->counting.core.pool;
+    struct kvt_fs_queue *queue = open_queue(f, false);
+
+    set_work(f, 0, THREADS, WORK_SLEEP);
+    kvt_fs_submit(queue, f->elems, THREADS);
+    drain(queue);
+    assert_int_equal(kvt_fs_queue_close(queue), 0);
+    assert_true(threads_of_process() > threads);
+    f->counting.core.pool = NULL; /* the teardown closes null */
+    kvt_fs_pool_close(pool);
+    /* a thread that was joined may still be listed for a moment */
+    for (int i = 0; i < 200 && threads_of_process() > threads; i++) {
+        nanosleep(&(struct timespec){0, 1000000}, NULL);
+    }
+    assert_int_equal(threads_of_process(), threads);
+}
+
+#define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        CASE(all_elements_are_done_once),
+        CASE(chains_keep_their_order),
+        CASE(what_is_behind_a_failure_is_canceled),
+        CASE(a_short_write_breaks_its_chain),
+        CASE(one_batch_uses_all_threads_and_no_more),
+        CASE(elements_one_by_one_use_all_threads_too),
+        CASE(a_polling_thread_does_the_work_of_one_itself),
+        CASE(a_poll_with_a_deadline_gets_the_work_done),
+        CASE(polls_that_never_wait_get_the_work_done),
+        CASE(poll_ends_at_its_deadline),
+        CASE(a_wake_ends_a_waiting_poll),
+        CASE(a_full_queue_does_not_starve_another),
+        CASE(a_queue_in_the_line_can_be_closed),
+        CASE(many_threads_have_queues_of_their_own),
+        CASE(closing_the_pool_ends_its_threads),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL) != 0;
+}
