@@ -81,7 +81,7 @@ static int get_file(struct cli *cli)
     if (status != CLI_DONE) {
         return status;
     }
-    status = cli_store_begin(cli, CLI_READ);
+    status = cli_store_begin(cli, CLI_LOOK);
     if (status == CLI_DONE) {
         status = get_one(cli, &keys.objects[0], path);
     }

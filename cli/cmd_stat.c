@@ -28,7 +28,7 @@ static int stat_run(struct cli *cli)
     if (cli->arg_count > 0) {
         return cli_usage(cli, cli->args[0], NULL, "stat takes no arguments");
     }
-    int status = cli_store_begin(cli, CLI_READ);
+    int status = cli_store_begin(cli, CLI_LOOK);
     if (status != CLI_DONE) {
         return status;
     }

@@ -81,7 +81,9 @@ static const struct explanation by_errno[] = {
     {EMFILE, NULL, "raise the limit of open files (ulimit -n)"},
     {ENFILE, NULL, "raise the limit of open files (fs.file-max)"},
     {ENOMEM, NULL, "free memory, or raise the limit of the process"},
-    {EFBIG, NULL, "raise the limit of file sizes (ulimit -f)"},
+    {EFBIG, NULL,
+     "it is too large by itself: raise total_size_limit or object_size_max, "
+     "or the limit of file sizes (ulimit -f)"},
 };
 
 static const struct explanation *find(const struct explanation *table,

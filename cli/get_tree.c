@@ -178,7 +178,7 @@ int cli_get_tree(struct cli *cli, const char *root)
     if (status != CLI_DONE) {
         return status;
     }
-    status = cli_store_begin(cli, CLI_READ);
+    status = cli_store_begin(cli, CLI_LOOK);
     if (status == CLI_DONE) {
         status = root_open(cli, root, &get.root);
     }

@@ -144,12 +144,50 @@ static bool log_wanted(const struct cli *cli)
            strcmp(setting.source, "default") != 0;
 }
 
+static int store_open(struct cli *cli, bool read_only, struct kvt_error *error)
+{
+    struct kvt_handlers handlers = KVT_HANDLERS_INIT;
+    if (read_only && cli_config_set(cli, "read_only", "on") != CLI_DONE) {
+        return KVT_ERR_INTERNAL;
+    }
+    if (log_wanted(cli)) {
+        handlers.log = log_print;
+        handlers.log_arg = cli;
+    }
+    int rc = kvt_store_open(cli->config, &handlers, &cli->store, error);
+    if (rc != KVT_OK) {
+        cli->store = NULL;
+    }
+    return rc;
+}
+
+static bool is_read_only(const struct cli *cli)
+{
+    return strcmp(config_text(cli, "read_only"), "on") == 0;
+}
+
+/* A look makes no store: first it is seen whether there is one. */
+static int store_look(struct cli *cli, struct kvt_error *error)
+{
+    bool asked = is_read_only(cli);
+    int rc = store_open(cli, true, error);
+    if (rc != KVT_OK || asked) {
+        return rc;
+    }
+    struct kvt_store *seen = cli->store;
+    struct kvt_error ignored = {0};
+    if (cli_config_set(cli, "read_only", "off") == CLI_DONE &&
+        store_open(cli, false, &ignored) == KVT_OK) {
+        kvt_store_close(seen);
+    } else {
+        cli->store = seen;
+    }
+    return KVT_OK;
+}
+
 int cli_store_begin(struct cli *cli, enum cli_access access)
 {
     int status = cli->config != NULL ? CLI_DONE : cli_config_build(cli);
-    if (status == CLI_DONE && access == CLI_READ) {
-        status = cli_config_set(cli, "read_only", "on");
-    }
     if (status != CLI_DONE) {
         return status;
     }
@@ -157,16 +195,10 @@ int cli_store_begin(struct cli *cli, enum cli_access access)
     if (kvt_config_check(cli->config, &error) != KVT_OK) {
         return config_failed(cli, &error);
     }
-    struct kvt_handlers handlers = KVT_HANDLERS_INIT;
-    if (log_wanted(cli)) {
-        handlers.log = log_print;
-        handlers.log_arg = cli;
-    }
-    if (kvt_store_open(cli->config, &handlers, &cli->store, &error) != KVT_OK) {
-        cli->store = NULL;
-        return cli_report_error(cli, &error, store_path(cli));
-    }
-    return CLI_DONE;
+    int rc = access == CLI_LOOK ? store_look(cli, &error)
+                                : store_open(cli, access == CLI_READ, &error);
+    return rc == KVT_OK ? CLI_DONE
+                        : cli_report_error(cli, &error, store_path(cli));
 }
 
 /* The figures as `stat` prints them; of a store that was not opened, zeros

@@ -14,6 +14,9 @@ int cli_config_build(struct cli *cli);
 enum cli_access {
     CLI_READ,  /* opens read-only: creates nothing, needs no lock */
     CLI_WRITE, /* opens as the owner, unless --read-only was given */
+    CLI_LOOK,  /* opens a store that exists as its owner, who keeps aside what
+                  is damaged; read-only when somebody else is that, or when
+                  nothing may be changed there */
 };
 
 /* Builds the configuration, unless that was done, and opens the store.

@@ -65,6 +65,15 @@ int kvt_fs_rename(struct kvt_fs *fs, const char *from, const char *to,
                   bool replace)
 {
     bool inside = path_is_inside(from) && path_is_inside(to);
+    if (inside && !replace && !fs->facts.rename_noreplace) {
+        /* a second name does not replace either */
+        int rc = kvt_fs_link(fs, from, to);
+        if (rc == 0) {
+            struct kvt_fs_elem remove = {.op = KVT_FS_REMOVE, .path = from};
+            kvt_fs_run(fs, &remove);
+        }
+        return rc;
+    }
     return inside ? fs->ops->rename(fs, from, to, replace) : -EINVAL;
 }
 

@@ -137,7 +137,10 @@ static int64_t write_temp(struct kvt_fs *fs, struct kvt_fs_elem *elem)
         return rc;
     }
     int64_t written = write_whole(fs, file, elem);
-    if (written >= 0 && (elem->flags & KVT_FS_DURABLE) != 0) {
+    /* others are to see it whole when they see its name */
+    bool synced = (elem->flags & KVT_FS_DURABLE) != 0 ||
+                  fs->facts.visibility == KVT_FS_VISIBLE_AFTER_SYNC;
+    if (written >= 0 && synced) {
         rc = step(fs, KVT_FS_DATASYNC, file);
     }
     /* close tells of lost writes, too */
@@ -151,18 +154,42 @@ static int64_t write_temp(struct kvt_fs *fs, struct kvt_fs_elem *elem)
     return written;
 }
 
+/* Can the mount give a finished file its name in one step? */
+static bool can_switch(const struct kvt_fs_facts *facts, bool replace)
+{
+    return replace ? facts->atomic_rename
+                   : facts->rename_noreplace || facts->hard_links;
+}
+
+/* The temporary file becomes `path`, whole, in one step: by a rename or, where
+ * a rename cannot keep what is there, by a second name, which can. */
+static int64_t switch_name(struct kvt_fs *fs, const struct kvt_fs_elem *elem,
+                           bool replace)
+{
+    if (replace || fs->facts.rename_noreplace) {
+        return fs->ops->rename(fs, elem->temp_path, elem->path, replace);
+    }
+    int64_t rc = kvt_fs_link(fs, elem->temp_path, elem->path);
+    if (rc == 0) {
+        remove_path(fs, elem->temp_path);
+    }
+    return rc;
+}
+
 static int64_t publish(struct kvt_fs *fs, struct kvt_fs_elem *elem)
 {
     bool replace = (elem->flags & KVT_FS_IF_ABSENT) == 0;
+    if (!can_switch(&fs->facts, replace)) {
+        return -EOPNOTSUPP; /* never a file that is seen in part */
+    }
     int64_t written = write_temp(fs, elem);
     if (written < 0) {
         return written;
     }
-    int64_t rc = fs->ops->rename(fs, elem->temp_path, elem->path, replace);
+    int64_t rc = switch_name(fs, elem, replace);
     if (rc == -ENOENT) {
         rc = make_parent(fs, elem->path);
-        rc = rc == 0 ? fs->ops->rename(fs, elem->temp_path, elem->path, replace)
-                     : rc;
+        rc = rc == 0 ? switch_name(fs, elem, replace) : rc;
     }
     if (rc < 0) {
         remove_path(fs, elem->temp_path);

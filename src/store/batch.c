@@ -49,6 +49,11 @@ static int has_twins(const struct kvt_object *objects, size_t count)
     return twins;
 }
 
+/* A fault that is told as INVALID_PARAMS with an errno of its own. */
+enum {
+    TOO_LARGE = 1
+};
+
 static int check_slices(const struct kvt_store *store,
                         const struct kvt_object *object, bool offload)
 {
@@ -66,8 +71,7 @@ static int check_slices(const struct kvt_store *store,
         }
         size += slice->size;
     }
-    return offload && size > store->object_size_max ? KVT_ERR_INVALID_PARAMS
-                                                    : KVT_OK;
+    return offload && size > store->object_size_max ? TOO_LARGE : KVT_OK;
 }
 
 static int check_object(const struct kvt_store *store, enum kvt_batch_op op,
@@ -114,6 +118,11 @@ int kvt_batch_check(const struct kvt_store *store, enum kvt_batch_op op,
     set_all(objects, count, KVT_OK, 0);
     for (size_t i = 0; i < count; i++) {
         objects[i].status = check_object(store, op, &objects[i]);
+        bool too_large = objects[i].status == TOO_LARGE;
+        if (too_large) {
+            objects[i].status = KVT_ERR_INVALID_PARAMS;
+            objects[i].errnum = EFBIG;
+        }
     }
     return KVT_OK;
 }

@@ -25,11 +25,8 @@ row slow "" "$dir" --fs fault:posix \
     --only a_publish_past_its_deadline_is_whole_or_not \
     --only a_chain_with_a_deadline_breaks_as_any
 
-example=$KVT_TEST_BUILD/tests/fs-contract-example
-if [ -x "$example" ]; then
-    contract=$example # it stands in the place of posix
-    row example "$large|$private|$space|full_is" "$dir" \
-        --fs posix
-fi
+contract=$KVT_TEST_BUILD/tests/fs-contract-example # in the place of posix
+row example "one_of_many|rename_without_replace_has|$space|full_is" "$dir" \
+    --fs posix
 
 finish

@@ -276,5 +276,7 @@ void script_fs_init(struct script_fs *script)
         .memory_alignment = 1,
         .slices_max = UINT32_MAX,
         .transfer_max = UINT64_MAX,
+        .atomic_rename = true,
+        .rename_noreplace = true,
     };
 }
