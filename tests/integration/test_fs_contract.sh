@@ -6,18 +6,7 @@ set -u
 source=${KVT_TEST_SOURCE:?}
 . "$source/tests/integration/fs_contract_rows"
 
-# Mounts of a namespace of our own end with it, whatever happens to us.
-if [ -z "${KVT_FS_CONTRACT_MOUNTS:-}" ]; then
-    if ! unshare -m true 2>/dev/null; then
-        no_mounts "unshare -m: $(unshare -m true 2>&1 | tail -n 1)"
-    fi
-    KVT_FS_CONTRACT_MOUNTS=yes exec unshare -m bash "$0"
-fi
-
-images=$temp/images
-mkdir "$images"
-mount -t tmpfs -o size=1g tmpfs "$images" 2>"$temp/err" ||
-    no_mounts "mount -t tmpfs: $(tail -n 1 "$temp/err")"
+own_mounts || no_mounts "$why"
 
 # make_fs TYPE SIZE MKFS_OPTIONS MOUNT_OPTIONS: mounts it at $images/TYPE
 make_fs() {

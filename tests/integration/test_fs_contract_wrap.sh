@@ -4,7 +4,10 @@
 set -u
 source=${KVT_TEST_SOURCE:?}
 . "$source/tests/integration/fs_contract_rows"
-dir=$temp/dir
+if own_mounts; then
+    mount -t tmpfs -o size=48m tmpfs "$images"
+fi
+dir=$images/dir
 mkdir "$dir"
 
 wrapped="$large|direct_is_what" # the core's own calls only
@@ -26,7 +29,7 @@ row slow "" "$dir" --fs fault:posix \
     --only a_chain_with_a_deadline_breaks_as_any
 
 contract=$KVT_TEST_BUILD/tests/fs-contract-example # in the place of posix
-row example "one_of_many|rename_without_replace_has|$space|full_is" "$dir" \
+row example "one_of_many|rename_without_replace_has|truncate_cuts|$space|full_is" "$dir" \
     --fs posix
 
 finish

@@ -270,7 +270,7 @@ static void many_operations_are_sampled(void **state)
     struct mounted *m = *state;
     struct kvt_fs *fs = mounted_start(m, "crash:posix");
     for (int i = 0; i < 8; i++) {
-        char path[8];
+        char path[16];
         snprintf(path, sizeof path, "d%d", i);
         assert_int_equal(kvt_fs_mkdirs(fs, path), 0);
     }

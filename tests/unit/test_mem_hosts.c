@@ -339,7 +339,7 @@ static void run_threads(struct mem_fixture *f, const char *facts)
     }
     assert_int_equal(mem_used(fs[0]) >= 1 + THREADS * SHARE / UNIT, 1);
     for (int i = 0; i < 3; i++) {
-        char path[8];
+        char path[16];
         snprintf(path, sizeof path, "d%d", i);
         let_it_settle();
         assert_int_equal(kvt_fs_remove_tree(fs[0], path), 0);

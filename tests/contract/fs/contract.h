@@ -188,7 +188,8 @@ void sleep_ms(unsigned ms);
 /* This program once more, in a role, on the same root: another process. */
 struct helper {
     long pid;
-    int out; /* what it says */
+    long child; /* that it forked, or 0 */
+    int out;    /* what it says */
 };
 /* Starts it and waits until it is ready. */
 struct helper start_helper(const struct contract *c, const char *role);

@@ -103,16 +103,31 @@ static int hold_lock(struct contract *c)
     return kvt_fs_lock(c->fs, "lock", HELPER_TEXT, owner, sizeof owner, &lock);
 }
 
+/* A child that holds nothing, and outlives this process. */
+static long leave_child(void)
+{
+    pid_t child = fork();
+    EXPECT_TRUE("fork", child >= 0);
+    if (child == 0) {
+        alarm(60); /* if nobody ends it */
+        pause();
+        _exit(0);
+    }
+    return child;
+}
+
 int play_role(struct contract *c, const char *role)
 {
     contract_running(role);
     c->fs = mount_again(c);
+    bool forks = strcmp(role, "lock and fork") == 0;
     int rc = strcmp(role, "write") == 0     ? write_file(c, true)
              : strcmp(role, "publish") == 0 ? write_file(c, false)
              : strcmp(role, "lock") == 0    ? hold_lock(c)
+             : forks                        ? hold_lock(c)
                                             : -EINVAL;
     EXPECT("what the other process does", 0, rc);
-    printf("ready\n");
+    printf("ready %ld\n", forks ? leave_child() : 0);
     fflush(stdout);
     for (;;) {
         pause(); /* until it is killed */
@@ -138,11 +153,11 @@ struct helper start_helper(const struct contract *c, const char *role)
         _exit(127);
     }
     close(pipes[1]);
-    struct helper helper = {pid, pipes[0]};
+    struct helper helper = {pid, 0, pipes[0]};
     char text[512] = "";
     ssize_t size = read(helper.out, text, sizeof text - 1);
     text[size > 0 ? strcspn(text, "\n") : 0] = '\0';
-    if (strcmp(text, "ready") != 0) {
+    if (sscanf(text, "ready %ld", &helper.child) != 1) {
         kill_helper(&helper);
         FAIL("another process in the role %s, expected ready, got \"%s\"", role,
              text);
