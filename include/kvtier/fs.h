@@ -184,9 +184,10 @@ struct kvt_fs_elem {
     bool lost; /* PUBLISH failed, and what `path` named before is gone, too */
     /* the core's and the adapter's own while the element is in flight */
     struct kvt_fs_queue *queue;
-    struct kvt_fs_elem *next; /* in whatever list it is in */
-    struct kvt_fs_elem *then; /* the rest of its chain */
-    uint64_t scratch[4];      /* the adapter's */
+    struct kvt_fs_elem *next;   /* in whatever list it is in */
+    struct kvt_fs_elem *then;   /* the rest of its chain */
+    struct kvt_fs_file *passed; /* the file that its chain has open */
+    uint64_t scratch[4];        /* the adapter's */
 };
 
 /* Bytes of all slices of an element. */

@@ -19,8 +19,14 @@ static bool uses_file(const struct kvt_fs_elem *elem)
 void kvt_fs_chain_pass_file(const struct kvt_fs_elem *from,
                             struct kvt_fs_elem *to)
 {
-    if (to->file == NULL && uses_file(to) && from->op != KVT_FS_CLOSE) {
-        to->file = from->file;
+    to->passed = from->passed;
+    if (from->op == KVT_FS_OPEN && from->result == 0) {
+        to->passed = from->file;
+    } else if (from->op == KVT_FS_CLOSE) {
+        to->passed = NULL;
+    }
+    if (to->file == NULL && uses_file(to)) {
+        to->file = to->passed;
     }
 }
 

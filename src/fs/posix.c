@@ -427,7 +427,7 @@ static void posix_find_facts(struct posix_fs *fs, const struct statvfs *st)
         .concurrent_writers = true,
         .removed_stays_readable = true,
         .remove_frees_space = true,
-        .punch_hole = true,
+        .punch_hole = kvt_posix_can_punch(fs),
         .bytes_outlive_process = true,
         .size_exact_while_open = true,
         .visibility = KVT_FS_VISIBLE_AT_ONCE,

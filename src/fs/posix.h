@@ -11,6 +11,10 @@ struct posix_fs {
     bool direct; /* files are opened with O_DIRECT */
 };
 
+/* Does the mount give blocks back out of the middle of a file? Asked of a file
+ * without a name. src/fs/posix_direct.c. */
+bool kvt_posix_can_punch(const struct posix_fs *fs);
+
 /* Does the mount really transfer past the page cache, and at what alignment?
  * 0 and the facts filled; -EINVAL when it does not. src/fs/posix_direct.c. */
 int kvt_posix_find_direct(struct posix_fs *fs);

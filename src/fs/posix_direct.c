@@ -67,6 +67,18 @@ static int try_alignments(struct posix_fs *fs, int fd)
     return rc;
 }
 
+bool kvt_posix_can_punch(const struct posix_fs *fs)
+{
+    int fd = openat(fs->root, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+    if (fd < 0) {
+        return false;
+    }
+    int mode = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
+    bool can = fallocate(fd, mode, 0, ALIGNMENT_MAX) == 0;
+    close(fd);
+    return can;
+}
+
 int kvt_posix_find_direct(struct posix_fs *fs)
 {
     /* a file without a name: nothing is left behind, whatever happens */

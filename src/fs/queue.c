@@ -152,38 +152,55 @@ void kvt_fs_start(struct kvt_fs_queue *queue, struct kvt_fs_elem *chain)
     }
 }
 
-/* Hands the adapter what it has room for, in one call. A chain longer than
- * the depth goes when the adapter is empty. */
-static void hand_over(struct kvt_fs_queue *queue)
+/* It is left to kvt_fs_deadline_expire. */
+static bool is_past_deadline(const struct kvt_fs_elem *chain)
 {
-    struct kvt_fs_elem *list = NULL; /* all at once */
-    struct kvt_fs_elem **end = &list;
-    struct kvt_fs_elem *single = NULL; /* one by one */
-    struct kvt_fs_elem **single_end = &single;
+    return chain->deadline_ns != 0 && kvt_clock_ns() >= chain->deadline_ns;
+}
+
+/* Takes what the adapter has room for from the backlog: `list` goes in one
+ * call, `single` one by one. A chain longer than the depth goes when the
+ * adapter is empty. Returns how many elements. */
+static size_t take_backlog(struct kvt_fs_queue *queue,
+                           struct kvt_fs_elem **list,
+                           struct kvt_fs_elem **single)
+{
+    struct kvt_fs_elem **at = &queue->backlog;
     size_t total = 0;
-    while (queue->backlog != NULL) {
-        struct kvt_fs_elem *chain = queue->backlog;
+    while (*at != NULL) {
+        struct kvt_fs_elem *chain = *at;
         size_t count = chain_count(chain);
-        if (queue->in_adapter > 0 && queue->in_adapter + count > queue->depth) {
-            break;
+        if (is_past_deadline(chain)) {
+            at = &chain->next;
+            continue;
         }
-        queue->backlog = chain->next;
+        if (queue->in_adapter > 0 && queue->in_adapter + count > queue->depth) {
+            return total;
+        }
+        *at = chain->next;
         queue->backlog_count -= count;
         queue->in_adapter += count;
         total += count;
         if (chain->deadline_ns == 0 && takes_chain(queue->ops, chain)) {
-            *end = chain;
-            end = link_chain(chain);
+            *list = chain;
+            list = link_chain(chain);
         } else {
             queue->backlog_deadlines -= chain->deadline_ns != 0;
             chain->next = NULL;
-            *single_end = chain;
-            single_end = &chain->next;
+            *single = chain;
+            single = &chain->next;
         }
     }
-    if (queue->backlog == NULL) {
-        queue->backlog_end = &queue->backlog;
-    }
+    queue->backlog_end = at;
+    return total;
+}
+
+/* Hands the adapter what it has room for. */
+static void hand_over(struct kvt_fs_queue *queue)
+{
+    struct kvt_fs_elem *list = NULL;
+    struct kvt_fs_elem *single = NULL;
+    size_t total = take_backlog(queue, &list, &single);
     if (total > 0) {
         count_submission(queue->fs->core, total);
     }
@@ -229,6 +246,7 @@ void kvt_fs_submit(struct kvt_fs_queue *queue, struct kvt_fs_elem *elems,
         elem->then = last ? NULL : elem + 1;
         elem->late_follows = false;
         elem->lost = false;
+        elem->passed = NULL;
         if (head) {
             *queue->backlog_end = elem;
             queue->backlog_end = &elem->next;
@@ -265,6 +283,7 @@ void kvt_fs_complete(struct kvt_fs_elem *elem, int64_t result)
     result = kvt_fs_checked_result(elem, result);
     if (rest != NULL) {
         elem->flags |= KVT_FS_THEN;
+        elem->result = result;
         kvt_fs_chain_pass_file(elem, rest);
     }
     bool broken = result < 0;

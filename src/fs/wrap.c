@@ -70,9 +70,9 @@ int64_t kvt_wrap_end(struct kvt_wrap *wrap, struct kvt_wrap_call *call,
 struct kvt_wrap_call kvt_wrap_describe(struct kvt_fs_elem *elem,
                                        struct kvt_wrap_file *file)
 {
-    const char *path = elem->path;
-    if (path == NULL) {
-        path = file != NULL ? file->path : "";
+    const char *path = elem->path != NULL ? elem->path : "";
+    if (kvt_wrap_file_of(elem) != NULL || elem->path == NULL) {
+        path = file != NULL ? file->path : ""; /* not what it was before */
     }
     return (struct kvt_wrap_call){
         .op = elem->op,
@@ -84,6 +84,21 @@ struct kvt_wrap_call kvt_wrap_describe(struct kvt_fs_elem *elem,
         .file = file,
         .limit = UINT64_MAX,
     };
+}
+
+struct kvt_wrap_file *kvt_wrap_file_of(const struct kvt_fs_elem *elem)
+{
+    switch (elem->op) {
+    case KVT_FS_READ:
+    case KVT_FS_WRITE:
+    case KVT_FS_DATASYNC:
+    case KVT_FS_SYNC:
+    case KVT_FS_PUNCH:
+    case KVT_FS_CLOSE:
+        return (struct kvt_wrap_file *)elem->file;
+    default:
+        return NULL;
+    }
 }
 
 struct kvt_wrap_file *kvt_wrap_file_new(struct kvt_fs *fs, const char *path)
@@ -174,8 +189,7 @@ int64_t kvt_wrap_execute(struct kvt_fs *fs, struct kvt_fs_elem *elem)
         return -EOPNOTSUPP; /* their steps come here one by one */
     }
     bool opens = elem->op == KVT_FS_OPEN;
-    struct kvt_wrap_file *file =
-        opens ? NULL : (struct kvt_wrap_file *)elem->file;
+    struct kvt_wrap_file *file = kvt_wrap_file_of(elem);
     struct kvt_wrap_call call = kvt_wrap_describe(elem, file);
     int64_t rc = kvt_wrap_begin(wrap, &call);
     if (rc == 0 || elem->op == KVT_FS_CLOSE) {

@@ -98,6 +98,9 @@ int64_t kvt_wrap_end(struct kvt_wrap *wrap, struct kvt_wrap_call *call,
 /* The call that an element is; its file is `file`. */
 struct kvt_wrap_call kvt_wrap_describe(struct kvt_fs_elem *elem,
                                        struct kvt_wrap_file *file);
+/* The open file that an element works on, or null: operations on paths may
+ * carry an old one along. */
+struct kvt_wrap_file *kvt_wrap_file_of(const struct kvt_fs_elem *elem);
 /* A file that is not open yet (free with free); null without memory. */
 struct kvt_wrap_file *kvt_wrap_file_new(struct kvt_fs *fs, const char *path);
 

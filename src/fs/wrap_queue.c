@@ -137,17 +137,34 @@ static void copy_done(struct kvt_fs_elem *copy)
     kvt_fs_complete(outer, result);
 }
 
-/* The file that an element works on: its own, the one that it opens, or that
- * of the chain before it. False without memory. */
+/* Does it take the file that its chain has open? As in chain.c. */
+static bool takes_passed(const struct kvt_fs_elem *elem)
+{
+    switch (elem->op) {
+    case KVT_FS_READ:
+    case KVT_FS_WRITE:
+    case KVT_FS_DATASYNC:
+    case KVT_FS_PUNCH:
+    case KVT_FS_CLOSE:
+        return elem->file == NULL;
+    case KVT_FS_SYNC:
+        return elem->file == NULL && elem->path == NULL;
+    default:
+        return false;
+    }
+}
+
+/* The file that an element works on: its own, the one that it opens, or the
+ * one that its chain has open. False without memory. */
 static bool find_file(struct kvt_fs_elem *outer, struct kvt_wrap_file *chain,
                       struct kvt_wrap_file **file)
 {
-    *file = (struct kvt_wrap_file *)outer->file;
+    *file = kvt_wrap_file_of(outer);
     if (outer->op == KVT_FS_OPEN) {
         *file = kvt_wrap_file_new(outer->queue->fs, outer->path);
         return *file != NULL;
     }
-    if (*file == NULL && outer->path == NULL) {
+    if (takes_passed(outer)) {
         *file = chain;
     }
     return true;
@@ -162,12 +179,15 @@ static bool add_copy(struct block *block, struct kvt_fs_elem *outer,
     if (!find_file(outer, *chain, &piece->file)) {
         return false;
     }
-    bool opens = outer->op == KVT_FS_OPEN;
-    *chain = (outer->flags & KVT_FS_THEN) == 0 ? NULL
-             : piece->file != NULL             ? piece->file
-                                               : *chain;
+    const struct kvt_wrap_file *own = kvt_wrap_file_of(outer);
+    if (outer->op == KVT_FS_OPEN) {
+        *chain = piece->file;
+    }
+    if (outer->op == KVT_FS_CLOSE || (outer->flags & KVT_FS_THEN) == 0) {
+        *chain = NULL;
+    }
     *copy = *outer;
-    copy->file = outer->file != NULL && !opens ? piece->file->inner : NULL;
+    copy->file = own != NULL ? own->inner : NULL;
     copy->done = copy_done;
     copy->arg = piece;
     copy->deadline_ns = 0; /* the outer queue keeps it */
@@ -176,7 +196,7 @@ static bool add_copy(struct block *block, struct kvt_fs_elem *outer,
     copy->file_size = 0;
     piece->outer = outer;
     piece->block = block;
-    piece->frees_file = opens; /* until it is open */
+    piece->frees_file = outer->op == KVT_FS_OPEN; /* until it is open */
     piece->call = kvt_wrap_describe(outer, piece->file);
     block->count++;
     return true;

@@ -487,6 +487,78 @@ static void handlers_of_submitted_batches_may_call_back(void **state)
     alarm(0);
 }
 
+/* A handler on an I/O thread looks at objects that batches of the same thread
+ * are replacing: it must not wait for its own thread. */
+enum {
+    HOT_KEYS = 4,
+    HOT_SIZE = 40000,
+};
+
+struct hot {
+    struct store_fixture *fixture;
+    unsigned wrong; /* atomic */
+    unsigned loads; /* atomic */
+};
+
+static int load_hot(const struct kvt_meta *metas, size_t count, void *arg)
+{
+    struct hot *hot = arg;
+    unsigned char *bytes = malloc(HOT_SIZE);
+    (void)metas;
+    (void)count;
+    for (uint64_t i = 0; i < HOT_KEYS; i++) {
+        struct named_key named;
+        struct kvt_slice slice = {bytes, HOT_SIZE, NULL};
+        name_key(&named, "hot", i);
+        struct kvt_object object = {
+            .key = named.key, .slices = &slice, .slice_count = 1};
+        kvt_batch_load(hot->fixture->store, &object, 1, NULL);
+        bool good = object.status == KVT_OK
+                        ? value_is(bytes, object.size, object.size)
+                        : object.status == KVT_ERR_OBJECT_NOT_FOUND;
+        __atomic_fetch_add(&hot->wrong, !good, __ATOMIC_RELAXED);
+        __atomic_fetch_add(&hot->loads, object.status == KVT_OK,
+                           __ATOMIC_RELAXED);
+    }
+    free(bytes);
+    return 0;
+}
+
+static void a_handler_may_load_what_is_being_replaced(void **state)
+{
+    struct store_fixture *fixture = *state;
+    enum {
+        COUNT = 1000
+    };
+    struct hot hot = {.fixture = fixture};
+    struct job *jobs = calloc(COUNT, sizeof *jobs);
+    unsigned char *bytes = malloc((size_t)COUNT * HOT_SIZE);
+    assert_true(jobs != NULL && bytes != NULL);
+    alarm(50);
+    fixture->handlers.complete = load_hot;
+    fixture->handlers.complete_arg = &hot;
+    store_start(fixture);
+    for (size_t i = 0; i < COUNT; i++) {
+        job_init(&jobs[i], KVT_BATCH_OFFLOAD, i);
+        name_key(&jobs[i].named, "hot", i % HOT_KEYS);
+        size_t size = i * 7919 % HOT_SIZE; /* its own seed */
+        value_fill(bytes + i * HOT_SIZE, size, size);
+        jobs[i].slice = (struct kvt_slice){bytes + i * HOT_SIZE, size, NULL};
+        jobs[i].object.key = jobs[i].named.key;
+        jobs[i].request.done = mark;
+        assert_int_equal(kvt_submit(fixture->store, &jobs[i].request), 0);
+    }
+    for (size_t i = 0; i < COUNT; i++) {
+        wait_finished(&jobs[i]);
+        assert_int_equal(jobs[i].request.result, 1);
+    }
+    assert_int_equal(hot.wrong, 0);
+    assert_true(hot.loads > COUNT);
+    free(bytes);
+    free(jobs);
+    alarm(0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -499,6 +571,7 @@ int main(void)
         store_test(a_callback_may_submit_the_next_one),
         store_test(closing_waits_for_what_was_submitted),
         store_test(handlers_of_submitted_batches_may_call_back),
+        store_test_fast(a_handler_may_load_what_is_being_replaced),
         store_test_fast(closing_loses_no_request_that_a_callback_submits),
         store_test_fast(closing_right_after_a_submit_ends),
     };

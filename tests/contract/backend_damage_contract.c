@@ -232,6 +232,13 @@ static void an_older_copy_of_the_same_key_is_never_data(void **state)
     expect_no_data(fixture->store, key_of("k"), SIZE);
 }
 
+static int count_all(const struct kvt_meta *metas, size_t count, void *arg)
+{
+    (void)metas;
+    *(size_t *)arg += count;
+    return 0;
+}
+
 /* A removed object whose file somebody puts back. */
 static void a_file_put_back_after_its_removal_is_no_object(void **state)
 {
@@ -246,6 +253,10 @@ static void a_file_put_back_after_its_removal_is_no_object(void **state)
     assert_int_equal(remove_key(fixture->store, key_of("k")), KVT_OK);
     copy_file(kept, path);
     assert_false(has_key(fixture->store, key_of("k")));
+    size_t scanned = 0;
+    assert_int_equal(kvt_scan_meta(fixture->store, count_all, &scanned, NULL),
+                     KVT_OK);
+    assert_int_equal(scanned, 0);
     assert_int_equal(get_value(fixture->store, key_of("k"), 1, SIZE),
                      KVT_ERR_OBJECT_NOT_FOUND);
     assert_int_equal(put_value(fixture->store, key_of("k"), 2, SIZE), KVT_OK);

@@ -245,6 +245,7 @@ static void an_owner_in_another_process_is_named(void **state)
     assert_int_equal(pipe(go_on), 0);
     pid_t pid = fork();
     if (pid == 0) {
+        close(go_on[1]); /* it ends with the parent, too */
         int rc = kvt_store_open(fixture->config, NULL, &store, &err);
         byte = rc == KVT_OK;
         ssize_t moved = write(ready[1], &byte, 1);
@@ -471,8 +472,8 @@ static void a_store_does_not_survive_a_fork_and_the_parent_does(void **state)
     assert_int_equal(put_named(fixture->store, "k", 1, 1, SIZE), KVT_OK);
     pid_t pid = fork();
     if (pid == 0) {
+        close(go_on[1]); /* it ends with the parent, too */
         int wrong = use_in_child(fixture->store, &request);
-        close(go_on[1]);
         ssize_t ignored = read(go_on[0], &byte, 1);
         _exit(ignored == 0 ? wrong != 0 : 2);
     }

@@ -439,32 +439,40 @@ static void choose_kind(struct torture *t, size_t turn)
     t->empty = (turn & 4) != 0;
 }
 
+/* All errors at the n-th call, and from it on; how many operations were told
+ * of a failure. */
+static size_t torture_call(struct torture *t, int n, size_t *turn)
+{
+    size_t stride = test_scale() > 1 ? 1 : 8;
+    size_t told_of = 0;
+    char rules[64];
+    for (size_t i = 0; i < 2 * sizeof errors / sizeof errors[0]; i++) {
+        for (size_t kind = (*turn)++ % stride; kind < 8; kind += stride) {
+            t->errnum = errors[i / 2].errnum;
+            t->once = i % 2 == 1;
+            t->always = n == 1 && !t->once;
+            choose_kind(t, kind);
+            snprintf(rules, sizeof rules, "%s,%s=%d,do=%s", t->op,
+                     t->once ? "nth" : "from", n, errors[i / 2].name);
+            snprintf(t->what, sizeof t->what, "%s%s%s%s", rules,
+                     t->durable ? " durable" : "", t->evicts ? " evicts" : "",
+                     t->empty ? " empty" : "");
+            torture_once(t, rules);
+            told_of += t->failures;
+        }
+    }
+    return told_of;
+}
+
 static void torture_op(const char *op)
 {
     struct torture t;
-    char rules[64];
     size_t turn = 0;
-    unsigned stride = test_scale() > 1 ? 1 : 8;
+    int silent = 0; /* so many n in a row that nobody noticed */
     set_up(&t);
     t.op = op;
-    for (int n = 1; n <= CALLS; n++) {
-        for (size_t e = 0; e < sizeof errors / sizeof errors[0]; e++) {
-            for (int once = 0; once < 2; once++) {
-                for (size_t kind = turn++ % stride; kind < 8; kind += stride) {
-                    t.errnum = errors[e].errnum;
-                    t.once = once == 1;
-                    t.always = n == 1 && !t.once;
-                    choose_kind(&t, kind);
-                    snprintf(rules, sizeof rules, "%s,%s=%d,do=%s", op,
-                             t.once ? "nth" : "from", n, errors[e].name);
-                    snprintf(t.what, sizeof t.what, "%s%s%s%s", rules,
-                             t.durable ? " durable" : "",
-                             t.evicts ? " evicts" : "",
-                             t.empty ? " empty" : "");
-                    torture_once(&t, rules);
-                }
-            }
-        }
+    for (int n = 1; n <= CALLS && silent < 3; n++) {
+        silent = torture_call(&t, n, &turn) == 0 ? silent + 1 : 0;
     }
     remove_tree(t.top);
 }

@@ -85,7 +85,7 @@ class Trial:
     def check(self, version, done):
         left = self.store / ".kvtier" / "tmp"
         temporaries = len(list(left.iterdir())) if left.exists() else 0
-        self.check_objects(version, done)  # as a reader finds it
+        self.check_objects(version, done, "--read-only")
         # a command that writes is what starts as an owner
         stats = self.temp / "stats"
         self.run("--stats", stats, "evict", "--high", "1", "--low", "1")
@@ -98,10 +98,10 @@ class Trial:
             sys.exit(f"FAIL: {count} objects, stat says {stat}")
         return temporaries
 
-    def check_objects(self, version, done):
+    def check_objects(self, version, done, *options):
         out = self.temp / "out"
         shutil.rmtree(out, ignore_errors=True)
-        self.run("get", "--dir", out)
+        self.run(*options, "get", "--dir", out)
         for name in self.first:
             if (out / name).read_bytes() != content(name, 0):
                 sys.exit(f"FAIL: {name} is not what was acknowledged")

@@ -103,8 +103,12 @@ static void rename_moves_and_replaces(void **state)
     assert_int_equal(kvt_fs_rmdir(fs, "d"), 0);
 
     struct kvt_fs *lacks = mem_mount(f, "no_noreplace");
-    assert_int_equal(kvt_fs_rename(lacks, "a", "b", false), -EOPNOTSUPP);
-    assert_int_equal(kvt_fs_rename(lacks, "a", "b", true), 0);
+    /* the core links and removes instead */
+    assert_int_equal(kvt_fs_rename(lacks, "a", "b", false), 0);
+    assert_int_equal(mem_stat(lacks, "a"), -ENOENT);
+    assert_int_equal(kvt_fs_rename(lacks, "b", "b", false), -EEXIST);
+    lacks = mem_mount(f, "no_noreplace,no_links");
+    assert_int_equal(kvt_fs_rename(lacks, "b", "c", false), -EOPNOTSUPP);
     lacks = mem_mount(f, "no_rename");
     assert_int_equal(kvt_fs_rename(lacks, "b", "a", true), -EOPNOTSUPP);
 }

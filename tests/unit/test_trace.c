@@ -40,11 +40,18 @@ static long long field(const char *line, const char *name)
     return strtoll(at + strlen(quoted), NULL, 10);
 }
 
-/* The next line starts as given; moves on to the one behind it. */
-static const char *expect_line(const char *line, const char *start_of_it,
+/* The next line starts as given; moves on to the one behind it. Looks at a
+ * copy: under the address sanitizer a search costs what is behind it, too. */
+static const char *expect_line(const char *text, const char *start_of_it,
                                long long offset, long long size,
                                long long result)
 {
+    static char line[64 << 10];
+    const char *end = memchr(text, '\n', sizeof line);
+    assert_non_null(end);
+    assert_true((size_t)(end - text) + 1 < sizeof line);
+    memcpy(line, text, (size_t)(end - text) + 1);
+    line[end - text + 1] = '\0';
     if (strncmp(line, start_of_it, strlen(start_of_it)) != 0) {
         fail_msg("expected %s, found %s", start_of_it, line);
     }
@@ -52,7 +59,8 @@ static const char *expect_line(const char *line, const char *start_of_it,
     assert_int_equal(field(line, "size"), size);
     assert_int_equal(field(line, "result"), result);
     assert_true(field(line, "ns") >= 0);
-    return strchr(line, '\n') + 1;
+    assert_true(end[-1] == '}');
+    return end + 1;
 }
 
 static int no_name(const struct kvt_fs_dirent *entry, void *arg)
@@ -177,7 +185,6 @@ static void lines_of_many_threads_stay_whole(void **state)
     for (const char *at = lines; *at != '\0'; count++) {
         at =
             expect_line(at, "{\"op\":\"stat\",\"path\":\"some/", 0, 0, -ENOENT);
-        assert_true(at[-2] == '}');
     }
     assert_int_equal(count, 4 * 2000);
     free(lines);

@@ -284,6 +284,24 @@ static void check_chains(struct kvt_fs *fs)
     assert_int_equal(broken[1].result, -ECANCELED);
     assert_int_equal(broken[2].result, -ECANCELED);
 
+    /* steps between that have no file, and paths from another use */
+    struct kvt_fs_elem mixed[5] = {
+        {.op = KVT_FS_OPEN, .flags = KVT_FS_THEN, .path = "c"},
+        {.op = KVT_FS_STAT, .flags = KVT_FS_THEN, .path = "c"},
+        {.op = KVT_FS_READ,
+         .flags = KVT_FS_THEN,
+         .path = "other",
+         .slices = &slice,
+         .slice_count = 1},
+        {.op = KVT_FS_CLOSE, .flags = KVT_FS_THEN, .path = "other"},
+        {.op = KVT_FS_SYNC, .path = "."},
+    };
+    kvt_fs_submit(queue, mixed, 5);
+    finish(queue);
+    for (size_t i = 0; i < 5; i++) {
+        assert_int_equal(mixed[i].result, i == 2 ? 5 : 0);
+    }
+
     /* a write to a file that was opened to read: closed all the same */
     struct kvt_fs_elem refused[3] = {
         {.op = KVT_FS_OPEN, .flags = KVT_FS_THEN, .path = "c"},
@@ -304,6 +322,32 @@ static void check_chains(struct kvt_fs *fs)
 static void chains_keep_their_order_and_their_file(void **state)
 {
     on_each(state, check_chains);
+}
+
+static void check_old_fields(struct kvt_fs *fs)
+{
+    struct kvt_fs_queue *queue = open_queue(fs, 4, false);
+    struct kvt_fs_elem elem = {.op = KVT_FS_OPEN,
+                               .flags = KVT_FS_FOR_WRITE | KVT_FS_CREATE,
+                               .path = "old"};
+    static const enum kvt_fs_op then[] = {
+        KVT_FS_DATASYNC, KVT_FS_SYNC, KVT_FS_CLOSE, KVT_FS_STAT, KVT_FS_REMOVE};
+    kvt_fs_submit(queue, &elem, 1);
+    finish(queue);
+    assert_int_equal(elem.result, 0);
+    for (size_t i = 0; i < sizeof then / sizeof then[0]; i++) {
+        elem.op = then[i]; /* with the path, and the file, that are there */
+        kvt_fs_submit(queue, &elem, 1);
+        finish(queue);
+        assert_int_equal(elem.result, 0);
+    }
+    assert_int_equal(do_path(fs, KVT_FS_STAT, "old"), -ENOENT);
+    assert_int_equal(kvt_fs_queue_close(queue), 0);
+}
+
+static void an_element_may_be_used_again_as_it_is(void **state)
+{
+    on_each(state, check_old_fields);
 }
 
 static void *wake_soon(void *arg)
@@ -473,6 +517,7 @@ int main(void)
         mount_test(memory_and_facts_are_those_inside),
         mount_test(each_element_is_completed_once),
         mount_test(chains_keep_their_order_and_their_file),
+        mount_test(an_element_may_be_used_again_as_it_is),
         mount_test(a_wake_ends_a_poll),
         mount_test(deadlines_hold_through_wrappers),
         mount_test(many_threads_use_one_mount),
