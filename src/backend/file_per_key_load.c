@@ -3,14 +3,13 @@
  * for it. Nothing is believed before the trailer behind the value, and the
  * hash over the value, have proved it. */
 #include "backend/file_per_key.h"
-#include "core/clock.h"
 
 #include <errno.h>
 
-/* Without an index a file may be replaced between the look at its size and
- * the read: so often in a row is no coincidence. */
+/* A file may be replaced between the look at its size and the read: so often
+ * in a row is no coincidence. */
 enum {
-    UNINDEXED_ATTEMPTS = 4
+    CHANGED_ATTEMPTS = 32
 };
 
 static bool is_gone(int64_t result)
@@ -111,23 +110,13 @@ static bool is_current(struct fpk_op *op, uint64_t check)
     return current;
 }
 
-static void turn_came(struct kvt_fs_elem *elem)
-{
-    struct fpk_op *op = elem->arg;
-    op->waits = false;
-    if (elem->result == -ETIMEDOUT) {
-        fail(op, KVT_FAULT_READ, -ETIMEDOUT);
-    } else {
-        look_again(op);
-    }
-}
-
-/* Finds the object anew: it was replaced or removed while it was read. */
+/* Finds the object anew: it was replaced or removed while it was read. While
+ * a writer still owns its entry, the directory knows better than the index;
+ * waiting for the writer is not possible: the load may be called by its own
+ * handler. */
 static void look_again(struct fpk_op *op)
 {
     struct fpk *fpk = op->batch->fpk;
-    int64_t deadline_ns = op->batch->batch->deadline_ns;
-    bool over = deadline_ns != 0 && kvt_clock_ns() >= deadline_ns;
     pthread_mutex_lock(&fpk->mutex);
     if (op->entry != NULL) {
         kvt_key_entry_release(op->entry);
@@ -135,24 +124,15 @@ static void look_again(struct fpk_op *op)
     }
     struct kvt_key_entry *entry =
         kvt_key_index_find(&fpk->index, op->object->key, op->hash);
-    bool wait = entry != NULL && entry->busy && !over;
-    if (wait) {
-        op->file.elem.done = turn_came;
-        op->waits = true;
-        kvt_fpk_wait(entry, &op->file.elem, op->batch->batch->queue);
-    } else {
+    bool written = entry != NULL && entry->busy && entry->present;
+    if (!written) {
         find_and_pin(fpk, op);
     }
     pthread_mutex_unlock(&fpk->mutex);
-    if (wait) {
-        return;
-    }
-    if (over) {
-        fail(op, KVT_FAULT_READ, -ETIMEDOUT);
-    } else if (op->entry == NULL) {
-        fail(op, KVT_FAULT_ABSENT, 0);
-    } else {
+    if (written || op->entry != NULL) {
         start_read(op);
+    } else {
+        fail(op, KVT_FAULT_ABSENT, 0);
     }
 }
 
@@ -160,14 +140,16 @@ static void look_again(struct fpk_op *op)
 static void mismatch(struct fpk_op *op)
 {
     struct fpk *fpk = op->batch->fpk;
-    bool indexed = op->entry != NULL;
+    bool indexed = !fpk->base.args.read_only;
     pthread_mutex_lock(&fpk->mutex);
-    bool changed = indexed && !is_untouched(op);
+    bool changed = indexed && (op->entry == NULL || !is_untouched(op));
     pthread_mutex_unlock(&fpk->mutex);
-    if (changed) {
-        look_again(op);
-    } else if (op->attempts++ < (indexed ? 1 : UNINDEXED_ATTEMPTS)) {
-        start_read(op); /* the memory or the way may have been at fault */
+    if (op->attempts++ < (indexed && !changed ? 1 : CHANGED_ATTEMPTS)) {
+        if (changed) {
+            look_again(op);
+        } else {
+            start_read(op); /* memory or the way may have been at fault */
+        }
     } else {
         kvt_fpk_quarantine(op);
         fail(op, KVT_FAULT_CORRUPT, 0);

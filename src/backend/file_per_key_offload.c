@@ -13,7 +13,7 @@
 #include <string.h>
 
 enum {
-    ROOM_ATTEMPTS = 4
+    ROOM_ATTEMPTS = 2
 }; /* for one object on a full device */
 
 /* Objects in the order of their batch. */

@@ -70,13 +70,10 @@ int64_t kvt_wrap_end(struct kvt_wrap *wrap, struct kvt_wrap_call *call,
 struct kvt_wrap_call kvt_wrap_describe(struct kvt_fs_elem *elem,
                                        struct kvt_wrap_file *file)
 {
-    const char *path = elem->path != NULL ? elem->path : "";
-    if (kvt_wrap_file_of(elem) != NULL || elem->path == NULL) {
-        path = file != NULL ? file->path : ""; /* not what it was before */
-    }
+    const char *path = file != NULL ? file->path : elem->path;
     return (struct kvt_wrap_call){
         .op = elem->op,
-        .path = path,
+        .path = path != NULL ? path : "",
         .offset = elem->offset,
         .size =
             elem->op == KVT_FS_PUNCH ? elem->length : kvt_fs_elem_bytes(elem),

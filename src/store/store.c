@@ -201,11 +201,12 @@ void kvt_store_close(struct kvt_store *store)
         forget_in_child(store);
         return;
     }
+    kvt_fs_release(store->fs); /* what a wrapper keeps hanging ends now */
     kvt_io_threads_stop(store);
     kvt_reaper_stop(store);
     for (size_t i = 0; i < store->idle_count; i++) {
         while (kvt_fs_lingering(store->idle_queues[i]) > 0) {
-            kvt_fs_poll(store->idle_queues[i], 0, 0);
+            kvt_fs_poll(store->idle_queues[i], 1, kvt_clock_ns() + 10000000);
         }
         kvt_fs_queue_close(store->idle_queues[i]);
     }

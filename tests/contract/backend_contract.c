@@ -154,6 +154,7 @@ static void one_faulty_object_spoils_no_other(void **state)
     static char bytes[8192];
     static char too_long[KVT_KEY_SIZE_MAX + 1];
     struct kvt_slice good = {bytes, 100, NULL};
+    struct kvt_slice other = {bytes + 200, 100, NULL};
     struct kvt_slice null_base[2] = {{bytes, 5, NULL}, {NULL, 1, NULL}};
     struct kvt_slice large = {bytes, 4097, NULL};
     struct kvt_slice wrapping[2] = {{bytes, SIZE_MAX, NULL}, {bytes, 2, NULL}};
@@ -166,7 +167,7 @@ static void one_faulty_object_spoils_no_other(void **state)
         object_of(key_of("null slices"), NULL, 1),
         object_of(key_of("large"), &large, 1),
         object_of(key_of("wrapping"), wrapping, 2),
-        object_of(key_of("last"), &good, 1),
+        object_of(key_of("last"), &other, 1),
     };
     static const int wanted[] = {
         KVT_OK,
@@ -201,15 +202,16 @@ static void one_faulty_object_spoils_no_other(void **state)
 static void nonsense_numbers_of_one_object_spoil_no_other(void **state)
 {
     struct store_fixture *fixture = *state;
-    static char bytes[100];
+    static char bytes[200];
     static char slash_key[KVT_KEY_SIZE_MAX];
     memset(slash_key, '/', sizeof slash_key);
-    struct kvt_slice good = {bytes, sizeof bytes, NULL};
+    struct kvt_slice good = {bytes, 100, NULL};
+    struct kvt_slice other = {bytes + 100, 100, NULL};
     struct kvt_object objects[] = {
         object_of((struct kvt_key){slash_key, sizeof slash_key}, &good, 1),
         object_of(key_of("count"), NULL, SIZE_MAX - 5),
         object_of((struct kvt_key){"key", SIZE_MAX - 200}, &good, 1),
-        object_of(key_of("good"), &good, 1),
+        object_of(key_of("good"), &other, 1),
     };
     store_start(fixture);
     assert_int_equal(kvt_batch_offload(fixture->store, objects, 4, NULL), 2);

@@ -492,5 +492,6 @@ int main(void)
         store_test_fast(without_checksums_identity_is_still_proved),
         store_test_fast(the_same_bytes_again_mend_a_file_that_lost_its_trailer),
     };
-    return store_rows_run("damage", tests, sizeof tests / sizeof tests[0]) != 0;
+    return store_file_rows_run("damage", tests,
+                               sizeof tests / sizeof tests[0]) != 0;
 }

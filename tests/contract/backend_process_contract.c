@@ -587,6 +587,6 @@ int main(void)
         store_test(a_child_may_open_a_store_of_its_own),
         store_test(processes_take_turns),
     };
-    return store_rows_run("processes", tests, sizeof tests / sizeof tests[0]) !=
-           0;
+    return store_file_rows_run("processes", tests,
+                               sizeof tests / sizeof tests[0]) != 0;
 }

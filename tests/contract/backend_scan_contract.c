@@ -458,14 +458,19 @@ int main(void)
         store_test(every_object_is_reported_once_in_full_batches),
         store_test(a_scan_stops_with_what_the_handler_says),
         store_test(the_handler_may_remove_while_it_scans),
+        store_test(a_start_finds_everything_again_and_again),
+    };
+    const struct CMUnitTest file_tests[] = {
         store_test(what_vanished_behind_our_back_is_skipped),
         store_test(foreign_files_and_directories_are_no_objects),
         store_test(a_foreign_file_under_a_keys_name_is_not_removed),
         store_test(a_foreign_file_in_place_of_a_directory_is_left),
         store_test(temporaries_are_removed_and_counted),
         store_test(stumps_are_no_objects_and_do_not_stay),
-        store_test(a_start_finds_everything_again_and_again),
     };
-    return store_rows_run("scan and recovery", tests,
-                          sizeof tests / sizeof tests[0]) != 0;
+    int failed = store_rows_run("scan and recovery", tests,
+                                sizeof tests / sizeof tests[0]);
+    failed |= store_file_rows_run("what stands on the disk", file_tests,
+                                  sizeof file_tests / sizeof file_tests[0]);
+    return failed != 0;
 }

@@ -338,8 +338,8 @@ int main(int argc, char **argv)
     bool failed = false;
     for (size_t i = 0; i < sizeof devices / sizeof devices[0]; i++) {
         device = &devices[i];
-        failed |= store_rows_run(device->name, tests,
-                                 sizeof tests / sizeof tests[0]) != 0;
+        failed |= store_file_rows_run(device->name, tests,
+                                      sizeof tests / sizeof tests[0]) != 0;
     }
     return failed;
 }

@@ -28,6 +28,7 @@ row slow "" "$dir" --fs fault:posix \
     --only a_file_opened_too_late_is_closed \
     --only a_file_opened_too_late_for_a_chain_is_closed \
     --only a_publish_past_its_deadline_is_whole_or_not \
+    --only foreign_memory_is_left_alone_behind_the_end \
     --only a_chain_with_a_deadline_breaks_as_any
 
 contract=$KVT_TEST_BUILD/tests/fs-contract-example # in the place of posix

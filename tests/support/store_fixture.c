@@ -17,15 +17,19 @@
 /* One line a combination. */
 static const struct store_row rows[] = {
     {"file_per_key", "posix", true},
+    {"file_per_key", "mem", false},
 };
 
 static const struct store_row *current_row;
 
-int store_rows_run(const char *name, const struct CMUnitTest *tests,
-                   size_t count)
+static int run_rows(const char *name, const struct CMUnitTest *tests,
+                    size_t count, bool files)
 {
     bool failed = false;
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        if (files && !rows[i].file_per_object) {
+            continue;
+        }
         char title[256];
         snprintf(title, sizeof title, "%s: %s on %s", name, rows[i].backend,
                  rows[i].fs);
@@ -33,6 +37,18 @@ int store_rows_run(const char *name, const struct CMUnitTest *tests,
         failed |= _cmocka_run_group_tests(title, tests, count, NULL, NULL) != 0;
     }
     return failed;
+}
+
+int store_rows_run(const char *name, const struct CMUnitTest *tests,
+                   size_t count)
+{
+    return run_rows(name, tests, count, false);
+}
+
+int store_file_rows_run(const char *name, const struct CMUnitTest *tests,
+                        size_t count)
+{
+    return run_rows(name, tests, count, true);
 }
 
 /* Store ------------------------------------------------------------------- */

@@ -17,7 +17,8 @@
 struct store_row {
     const char *backend;
     const char *fs;
-    bool file_per_object; /* store_object_path finds the file of a key */
+    bool file_per_object; /* in the operating system's file system, where
+                             store_object_path finds the file of a key */
 };
 
 struct store_fixture {
@@ -43,6 +44,9 @@ int store_teardown(void **state);
 /* Runs the group once a row; what main returns. */
 int store_rows_run(const char *name, const struct CMUnitTest *tests,
                    size_t count);
+/* Only for the rows with file_per_object. */
+int store_file_rows_run(const char *name, const struct CMUnitTest *tests,
+                        size_t count);
 
 /* Sets one value, which must be accepted. */
 void store_set(struct store_fixture *fixture, const char *key,

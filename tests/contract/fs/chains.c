@@ -239,6 +239,39 @@ static void an_open_that_fails_closes_nothing(struct contract *c)
     must_close_queue(queue);
 }
 
+/* Elements are used again and again: what an OPEN leaves in `file` when it
+ * fails is no file, whatever was there before. */
+static void elements_of_a_chain_can_be_used_again(struct contract *c)
+{
+    unsigned char bytes[10];
+    struct kvt_slice slice = {bytes, sizeof bytes, NULL};
+    must_publish_pattern(c->fs, "file", 5, 10);
+    for (unsigned works = 0; works <= 1; works++) {
+        struct kvt_fs_queue *queue = must_open_queue(c->fs, 0, works != 0);
+        struct kvt_fs_file *kept = must_open(c->fs, "file", 0);
+        struct kvt_fs_elem elems[] = {
+            {.op = KVT_FS_OPEN, .path = "missing", .flags = KVT_FS_THEN},
+            {.op = KVT_FS_READ,
+             .slices = &slice,
+             .slice_count = 1,
+             .flags = KVT_FS_THEN},
+            {.op = KVT_FS_CLOSE},
+        };
+        elems[0].file = kept;
+        run_batch(queue, elems, COUNT_OF(elems));
+        EXPECT("open", -ENOENT, elems[0].result);
+        EXPECT("read", -ECANCELED, elems[1].result);
+        EXPECT("close", -ECANCELED, elems[2].result);
+        must_read_pattern(kept, 5, 0, 10); /* it is still open */
+        must_close(kept);
+        elems[0] = (struct kvt_fs_elem){
+            .op = KVT_FS_STAT, .path = "file", .file = kept};
+        run_batch(queue, elems, 1); /* of a path: the file is gone */
+        EXPECT("stat", 0, elems[0].result);
+        must_close_queue(queue);
+    }
+}
+
 /* Longer than the queue is deep. */
 static void a_long_chain_goes_through_a_shallow_queue(struct contract *c)
 {
@@ -280,6 +313,7 @@ static const struct contract_case cases[] = {
     CASE(a_close_runs_whatever_failed_before),
     CASE(a_read_that_fails_leaks_no_file),
     CASE(an_open_that_fails_closes_nothing),
+    CASE(elements_of_a_chain_can_be_used_again),
     CASE(a_long_chain_goes_through_a_shallow_queue),
 };
 GROUP(contract_chains, cases);

@@ -49,6 +49,7 @@ extern const struct contract_group contract_mounts;
 extern const struct contract_group contract_queues;
 extern const struct contract_group contract_chains;
 extern const struct contract_group contract_deadlines;
+extern const struct contract_group contract_late;
 extern const struct contract_group contract_memory;
 extern const struct contract_group contract_locks;
 extern const struct contract_group contract_space;

@@ -42,8 +42,8 @@ static const struct contract_group *const groups[] = {
     &contract_facts,       &contract_files,  &contract_transfers,
     &contract_whole_files, &contract_names,  &contract_renames,
     &contract_mounts,      &contract_queues, &contract_chains,
-    &contract_deadlines,   &contract_memory, &contract_locks,
-    &contract_space,
+    &contract_deadlines,   &contract_late,   &contract_memory,
+    &contract_locks,       &contract_space,
 };
 
 enum {

@@ -1,4 +1,5 @@
-/* Memory that a mount moves without a copy, and memory that is offered. */
+/* Memory that a mount moves without a copy, and memory that is offered; what
+ * is counted. */
 #include "contract.h"
 
 #include <errno.h>
@@ -116,10 +117,31 @@ static void threads_allocate_side_by_side(struct contract *c)
     run_threads(8, use_memory, c);
 }
 
+static void counters_tell_what_went_through(struct contract *c)
+{
+    struct kvt_fs_counters before;
+    struct kvt_fs_counters after;
+    struct kvt_fs_elem elems[30];
+    struct kvt_fs_queue *queue = must_open_queue(c->fs, 0, true);
+    for (size_t i = 0; i < COUNT_OF(elems); i++) {
+        elems[i] = (struct kvt_fs_elem){.op = KVT_FS_STAT, .path = "missing"};
+    }
+    kvt_fs_counters(c->fs, &before);
+    run_batch(queue, elems, COUNT_OF(elems));
+    kvt_fs_counters(c->fs, &after);
+    EXPECT("transfers", COUNT_OF(elems), after.transfers - before.transfers);
+    EXPECT_TRUE("a batch is not handed over one by one",
+                after.submissions - before.submissions < COUNT_OF(elems));
+    EXPECT_TRUE("more than one was in flight", after.in_flight_max > 1);
+    EXPECT("bytes copied", before.bytes_copied, after.bytes_copied);
+    must_close_queue(queue);
+}
+
 static const struct contract_case cases[] = {
     CASE(allocated_memory_is_aligned_and_moves_without_a_copy),
     CASE(registered_memory_works_and_stays_the_callers),
     CASE(what_nobody_holds_is_released_at_once),
     CASE(threads_allocate_side_by_side),
+    CASE(counters_tell_what_went_through),
 };
 GROUP(contract_memory, cases);

@@ -63,6 +63,8 @@ static int take_first(const struct kvt_fs_dirent *entry, void *arg)
 void empty_root(struct kvt_fs *fs)
 {
     struct found found;
+    int64_t stale_ns = (int64_t)kvt_fs_facts(fs)->names_stale_ms * 1000000;
+    int64_t end_ns = 0;
     while (kvt_fs_list(fs, ".", false, take_first, &found) == 1) {
         int64_t rc = found.entry.type == KVT_FS_TYPE_DIRECTORY
                          ? kvt_fs_remove_tree(fs, found.name)
@@ -70,6 +72,15 @@ void empty_root(struct kvt_fs *fs)
         if (rc != 0 && rc != -ENOENT) {
             FAIL("removing %s behind the case, expected 0, got -%s", found.name,
                  kvt_errno_name((int)-rc));
+        }
+        if (rc == 0) {
+            end_ns = 0; /* on we go */
+        } else if (end_ns == 0) {
+            end_ns = now_ns() + stale_ns + INT64_C(1000000000);
+        } else if (now_ns() > end_ns) {
+            FAIL("listing behind the case, expected nothing that is removed, "
+                 "got %s",
+                 found.name);
         }
     }
 }

@@ -369,26 +369,6 @@ static void poll_ends_at_its_deadline(struct contract *c)
     }
 }
 
-static void counters_tell_what_went_through(struct contract *c)
-{
-    struct kvt_fs_counters before;
-    struct kvt_fs_counters after;
-    struct kvt_fs_elem elems[30];
-    struct kvt_fs_queue *queue = must_open_queue(c->fs, 0, true);
-    for (size_t i = 0; i < COUNT_OF(elems); i++) {
-        elems[i] = (struct kvt_fs_elem){.op = KVT_FS_STAT, .path = "missing"};
-    }
-    kvt_fs_counters(c->fs, &before);
-    run_batch(queue, elems, COUNT_OF(elems));
-    kvt_fs_counters(c->fs, &after);
-    EXPECT("transfers", COUNT_OF(elems), after.transfers - before.transfers);
-    EXPECT_TRUE("a batch is not handed over one by one",
-                after.submissions - before.submissions < COUNT_OF(elems));
-    EXPECT_TRUE("more than one was in flight", after.in_flight_max > 1);
-    EXPECT("bytes copied", before.bytes_copied, after.bytes_copied);
-    must_close_queue(queue);
-}
-
 static const struct contract_case cases[] = {
     CASE(a_batch_goes_over_several_files),
     CASE(one_that_fails_spoils_no_other),
@@ -400,6 +380,5 @@ static const struct contract_case cases[] = {
     CASE(a_wait_is_ended_by_post),
     CASE(another_thread_wakes_and_posts),
     CASE(poll_ends_at_its_deadline),
-    CASE(counters_tell_what_went_through),
 };
 GROUP(contract_queues, cases);
