@@ -35,10 +35,16 @@ static void start_all(struct fpk_batch *fb, void (*start)(struct fpk_op *op))
 {
     struct fpk *fpk = fb->fpk;
     bool indexed = !fpk->base.args.read_only;
+    bool uses = fb->batch->op == KVT_BATCH_LOAD;
     pthread_mutex_lock(&fpk->mutex);
     for (size_t i = 0; indexed && i < fb->batch->count; i++) {
-        if (fb->ops[i].batch != NULL) {
-            find_and_pin(fpk, &fb->ops[i]);
+        struct fpk_op *op = &fb->ops[i];
+        if (op->batch != NULL) {
+            find_and_pin(fpk, op);
+        }
+        /* uses count in the order of the batch, not of what ends first */
+        if (op->batch != NULL && op->entry != NULL && uses) {
+            kvt_evict_use(&fpk->order, &op->entry->order);
         }
     }
     pthread_mutex_unlock(&fpk->mutex);
@@ -104,7 +110,6 @@ static bool is_current(struct fpk_op *op, uint64_t check)
     if (untouched && current) {
         entry->check = check;
         entry->check_known = true;
-        kvt_evict_use(&fpk->order, &entry->order);
     }
     pthread_mutex_unlock(&fpk->mutex);
     return current;

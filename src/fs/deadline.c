@@ -21,6 +21,9 @@ struct kvt_fs_shadow {
     unsigned char *bounce; /* in place of foreign memory */
     void (*late)(void *late_arg, int64_t result);
     void *late_arg;
+    struct kvt_fs_shadow *last; /* of its chain: it is freed last */
+    struct kvt_fs_file *orphan; /* of the last: a file that the chain opened
+                                   and that nobody knows of any more */
 };
 
 static bool is_write(const struct kvt_fs_elem *elem)
@@ -210,7 +213,12 @@ void kvt_fs_shadow_start(struct kvt_fs_queue *queue, struct kvt_fs_elem *chain)
         *end = &shadow->elem;
         end = &shadow->elem.then;
     }
+    struct kvt_fs_elem *last = first;
+    while (last->then != NULL) {
+        last = last->then;
+    }
     for (struct kvt_fs_elem *at = first; at != NULL; at = at->then) {
+        ((struct kvt_fs_shadow *)at)->last = (struct kvt_fs_shadow *)last;
         enlist(queue, (struct kvt_fs_shadow *)at);
     }
     kvt_fs_start(queue, first);
@@ -235,22 +243,34 @@ static void deliver(struct kvt_fs_shadow *shadow)
     }
 }
 
-/* Nobody asked for the file any more: the shadow goes on as its close. */
-static bool close_late_file(struct kvt_fs_shadow *shadow)
+/* A file that was opened past the deadline belongs to nobody, unless its chain
+ * closes it. */
+static void note_orphan(struct kvt_fs_shadow *shadow)
+{
+    const struct kvt_fs_elem *elem = &shadow->elem;
+    if (elem->op == KVT_FS_OPEN && elem->result == 0) {
+        shadow->last->orphan = elem->file;
+    } else if (elem->op == KVT_FS_CLOSE && elem->file == shadow->last->orphan) {
+        shadow->last->orphan = NULL;
+    }
+}
+
+/* The last of a chain goes on as the close of the file that it left open. */
+static bool close_orphan(struct kvt_fs_shadow *shadow)
 {
     struct kvt_fs_elem *elem = &shadow->elem;
     struct kvt_fs_queue *queue = elem->queue;
-    bool orphan = elem->op == KVT_FS_OPEN && elem->result == 0 &&
-                  (elem->flags & KVT_FS_THEN) == 0;
-    if (!orphan) {
+    if (shadow->last != shadow || shadow->orphan == NULL) {
         return false;
     }
     elem->op = KVT_FS_CLOSE;
+    elem->file = shadow->orphan;
+    elem->flags = KVT_FS_NOT_INLINE;
     elem->then = NULL;
-    queue->in_adapter++;
-    __atomic_fetch_add(&queue->fs->core->in_flight, 1, __ATOMIC_RELAXED);
-    queue->lingering++;
     elem->slice_count = 0;
+    queue->in_adapter++;
+    queue->lingering++;
+    __atomic_fetch_add(&queue->fs->core->in_flight, 1, __ATOMIC_RELAXED);
     enlist(queue, shadow);
     kvt_fs_start(queue, elem);
     return true;
@@ -272,7 +292,8 @@ static void shadow_done(struct kvt_fs_elem *elem)
         shadow->late(shadow->late_arg, elem->result);
         shadow->late = NULL;
     }
-    if (!close_late_file(shadow)) {
+    note_orphan(shadow);
+    if (!close_orphan(shadow)) {
         shadow_free(shadow);
     }
 }
