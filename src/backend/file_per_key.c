@@ -345,7 +345,9 @@ static void fpk_stats(struct kvt_backend *backend, struct kvt_stats *stats)
     stats->effective.checksum = fpk->checksum ? "on" : "off";
     if (backend->args.read_only) {
         stats->limit_bytes = fpk->budget.limit.allocated;
+        pthread_mutex_lock(&fpk->mutex);
         stats->checksum_misses = fpk->checksum_misses;
+        pthread_mutex_unlock(&fpk->mutex);
         count_files(fpk, stats);
         return;
     }

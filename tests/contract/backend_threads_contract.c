@@ -3,6 +3,7 @@
 #include "support/store_fixture.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -181,7 +182,7 @@ static void *read_until_told(void *arg)
                    (worker->number == 1 && size != 4096)) {
             worker->wrong++;
         }
-        worker->done++;
+        __atomic_fetch_add(&worker->done, 1, __ATOMIC_RELAXED);
     }
     free(bytes);
     return NULL;
@@ -206,6 +207,11 @@ static void replace_under_readers(struct kvt_store *store,
         assert_int_equal(pthread_create(&readers[i].thread, NULL,
                                         read_until_told, &readers[i]),
                          0);
+    }
+    for (unsigned i = 0; i < 4; i++) {
+        while (__atomic_load_n(&readers[i].done, __ATOMIC_RELAXED) == 0) {
+            sched_yield(); /* all of them read before anything is replaced */
+        }
     }
     size_t failed = 0;
     for (uint64_t i = 0; i < 400 * test_scale(); i++) {

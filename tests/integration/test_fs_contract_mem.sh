@@ -61,7 +61,7 @@ mem() { # FACTS SKIPS
 mem "" "$large"
 if ! is_slow "address|thread"; then # one by one
     mem no_rename "$large|$no_renames"
-    mem no_noreplace "$large|one_of_many|rename_without_replace_has"
+    mem no_noreplace "$large|rename_without_replace_has"
     mem no_exclusive "$large|exclusive_create_has"
     mem no_overwrite "$large|threads_write_ranges"
     for word in no_links align4096 transfer64k slices4 close_to_open \
@@ -70,7 +70,7 @@ if ! is_slow "address|thread"; then # one by one
     done
 fi
 mem no_noreplace,align4096,transfer64k,slices4,after_sync,lost_on_kill \
-    "one_of_many|rename_without_replace_has"
+    "rename_without_replace_has"
 mem no_rename,no_links,no_overwrite,no_exclusive,close_to_open,removed_gone,trash,shared,short_names \
     "$large|$no_renames|exclusive_create_has|threads_write_ranges"
 

@@ -36,11 +36,18 @@ static int64_t example_open(struct kvt_fs *fs, struct kvt_fs_elem *elem)
     return 0;
 }
 
+enum {
+    TRANSFER_MAX = 1 << 20
+};
+
 /* The facts say one slice and 1 MiB at most: the core splits the rest. */
 static int64_t example_transfer(int fd, const struct kvt_fs_elem *elem)
 {
     size_t total = 0;
     size_t size = elem->slice_count > 0 ? elem->slices[0].size : 0;
+    if (elem->slice_count > 1 || size > TRANSFER_MAX) {
+        return -EINVAL; /* cannot be; here it shows that the core keeps it */
+    }
     while (total < size) {
         char *at = (char *)elem->slices[0].base + total;
         off_t offset = (off_t)(elem->offset + total);
@@ -121,8 +128,8 @@ static void find_facts(struct kvt_fs_facts *facts, const struct statvfs *st)
         .depth = 16, /* elements that wait for a disk at a time */
         .metadata_depth = 16,
         .slices_max = 1,
-        .transfer_max = 1 << 20,
-        .transfer_best = 1 << 20,
+        .transfer_max = TRANSFER_MAX,
+        .transfer_best = TRANSFER_MAX,
         .allocation_unit = (uint32_t)st->f_frsize,
         .name_max = (uint32_t)st->f_namemax,
         .path_max = 4095,
