@@ -440,8 +440,9 @@ struct kvt_fs_queue {
     int woken;                     /* atomic */
     int pushing;                   /* atomic: threads inside a post */
     struct kvt_fs_shadow *shadows; /* elements with a deadline, under way */
-    size_t lingering;              /* of them, past their deadline */
-    size_t backlog_deadlines;      /* chains of the backlog that have one */
+    struct kvt_fs_shadow **shadows_end;
+    size_t lingering;         /* of them, past their deadline */
+    size_t backlog_deadlines; /* chains of the backlog that have one */
 };
 
 /* For adapters: ends one element inside poll. */

@@ -165,21 +165,23 @@ static struct kvt_fs_shadow *shadow_new(struct kvt_fs_elem *original,
 
 /* Starting ---------------------------------------------------------------- */
 
+/* Oldest first: chains end in their order. */
 static void enlist(struct kvt_fs_queue *queue, struct kvt_fs_shadow *shadow)
 {
-    shadow->newer = queue->shadows;
-    shadow->at = &queue->shadows;
-    if (shadow->newer != NULL) {
-        shadow->newer->at = &shadow->newer;
-    }
-    queue->shadows = shadow;
+    shadow->newer = NULL;
+    shadow->at = queue->shadows_end;
+    *queue->shadows_end = shadow;
+    queue->shadows_end = &shadow->newer;
 }
 
 static void delist(struct kvt_fs_shadow *shadow)
 {
+    struct kvt_fs_queue *queue = shadow->elem.queue;
     *shadow->at = shadow->newer;
     if (shadow->newer != NULL) {
         shadow->newer->at = shadow->at;
+    } else {
+        queue->shadows_end = shadow->at;
     }
 }
 

@@ -34,6 +34,7 @@ int kvt_fs_queue_open(struct kvt_fs *fs,
     q->woken = 0;
     q->pushing = 0;
     q->shadows = NULL;
+    q->shadows_end = &q->shadows;
     q->lingering = 0;
     q->backlog_deadlines = 0;
     return 0;
