@@ -252,7 +252,7 @@ static void note_orphan(struct kvt_fs_shadow *shadow)
     const struct kvt_fs_elem *elem = &shadow->elem;
     if (elem->op == KVT_FS_OPEN && elem->result == 0) {
         shadow->last->orphan = elem->file;
-    } else if (elem->op == KVT_FS_CLOSE && elem->file == shadow->last->orphan) {
+    } else if (elem->op == KVT_FS_CLOSE && elem->result != -ECANCELED) {
         shadow->last->orphan = NULL;
     }
 }
