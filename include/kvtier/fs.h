@@ -9,8 +9,8 @@
  * What an adapter leaves out, the core emulates once (see each member).
  *
  * All paths are relative to the mounted root, `/` between names, no leading
- * slash; "." is the root. Errors are negative errno values, untouched from
- * where they arose.
+ * slash; "." is the root; what would leave it, as "..", is -EINVAL. Errors are
+ * negative errno values, untouched from where they arose.
  *
  * Life of a mount, for the author of an adapter:
  *   1. mount: allocate a struct whose first member is struct kvt_fs, fill
@@ -130,7 +130,9 @@ enum kvt_fs_flags {
     /* OPEN */
     KVT_FS_FOR_WRITE = 1u << 1, /* read and write; otherwise read only */
     KVT_FS_CREATE = 1u << 2,
-    KVT_FS_EXCLUSIVE = 1u << 3, /* with CREATE: -EEXIST when it exists */
+    /* with CREATE: -EEXIST when it exists. Where facts.exclusive_create is
+     * false it may do nothing: use names that nobody else uses */
+    KVT_FS_EXCLUSIVE = 1u << 3,
     /* FETCH: `offset` counts from the end of the file (a file shorter than
      * that is read from its start) */
     KVT_FS_FROM_END = 1u << 4,
@@ -164,11 +166,13 @@ struct kvt_fs_elem {
     void (*done)(struct kvt_fs_elem *elem);
     void *arg;
     /* CLOCK_MONOTONIC; 0 = none. When it passes, the element ends with
-     * -ETIMEDOUT, and everything that it points to is free again but for
-     * memory from kvt_mem_alloc, which is held until the transfer is really
-     * over: a transfer that a device has cannot be recalled. Foreign memory
-     * goes through memory of the core's (bytes_copied), both ways. An element
-     * of a chain takes the deadline of the chain's first. */
+     * -ETIMEDOUT, and everything that it points to is free again but for two
+     * things: `file`, and memory from kvt_mem_alloc, are in use until the
+     * transfer is really over, which `late` tells (a transfer that a device
+     * has cannot be recalled): the file must not be closed before. Foreign
+     * memory goes through memory of the core's (bytes_copied), both ways. An
+     * element of a chain takes the deadline of the chain's first. What has
+     * not started at its deadline never starts, but a CLOSE always does. */
     int64_t deadline_ns;
     /* Null, or told once the operation behind an element that ended with
      * -ETIMEDOUT is really over, with its result: on the thread that polls
@@ -318,7 +322,7 @@ KVT_API int kvt_fs_advise(struct kvt_fs *fs, struct kvt_fs_file *file,
                           uint64_t offset, uint64_t size,
                           enum kvt_fs_advice advice);
 
-/* Counters since the mount. */
+/* Counters since the mount; bytes_copied also of what a wrapper wraps. */
 struct kvt_fs_counters {
     uint64_t submissions;
     uint64_t transfers;

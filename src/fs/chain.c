@@ -1,3 +1,5 @@
+/* What starts next in a chain, and with which file. */
+#include "core/clock.h"
 #include "fs/fs_core.h"
 
 static bool uses_file(const struct kvt_fs_elem *elem)
@@ -30,8 +32,14 @@ void kvt_fs_chain_pass_file(const struct kvt_fs_elem *from,
     }
 }
 
+bool kvt_fs_closes(const struct kvt_fs_elem *elem)
+{
+    return elem->op == KVT_FS_CLOSE && elem->file != NULL;
+}
+
 bool kvt_fs_chain_cancels(const struct kvt_fs_elem *elem, bool broken)
 {
-    bool closes = elem->op == KVT_FS_CLOSE && elem->file != NULL;
-    return broken && !closes;
+    bool overdue =
+        elem->deadline_ns != 0 && kvt_clock_ns() >= elem->deadline_ns;
+    return (broken || overdue) && !kvt_fs_closes(elem);
 }

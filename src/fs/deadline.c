@@ -185,13 +185,19 @@ static void delist(struct kvt_fs_shadow *shadow)
     }
 }
 
-/* The adapter never sees a chain that could not be copied. */
-static void fail_chain(struct kvt_fs_elem *chain)
+/* The adapter never sees a chain that could not be copied, but for the close
+ * of a file, which goes without a deadline. */
+static void fail_chain(struct kvt_fs_queue *queue, struct kvt_fs_elem *chain)
 {
     while (chain != NULL) {
         struct kvt_fs_elem *rest = chain->then;
         chain->then = NULL;
-        kvt_fs_complete(chain, -ENOMEM);
+        if (kvt_fs_closes(chain)) {
+            chain->deadline_ns = 0;
+            kvt_fs_start(queue, chain);
+        } else {
+            kvt_fs_complete(chain, -ENOMEM);
+        }
         chain = rest;
     }
 }
@@ -208,7 +214,7 @@ void kvt_fs_shadow_start(struct kvt_fs_queue *queue, struct kvt_fs_elem *chain)
                 shadow_free((struct kvt_fs_shadow *)first);
                 first = rest;
             }
-            fail_chain(chain);
+            fail_chain(queue, chain);
             return;
         }
         shadow->elem.then = NULL;
@@ -228,10 +234,30 @@ void kvt_fs_shadow_start(struct kvt_fs_queue *queue, struct kvt_fs_elem *chain)
 
 /* Ending ------------------------------------------------------------------ */
 
+/* Ends an element that never started, and never will: nothing lingers. */
+static void end_unstarted(struct kvt_fs_elem *elem)
+{
+    void (*late)(void *, int64_t) = elem->late;
+    void *late_arg = elem->late_arg;
+    elem->result = -ETIMEDOUT;
+    elem->late_follows = late != NULL;
+    if (elem->done != NULL) {
+        elem->done(elem);
+    }
+    if (late != NULL) {
+        late(late_arg, -ECANCELED);
+    }
+}
+
 static void deliver(struct kvt_fs_shadow *shadow)
 {
     struct kvt_fs_elem *original = shadow->original;
     int64_t result = shadow->elem.result;
+    if (result == -ECANCELED && kvt_clock_ns() >= shadow->elem.deadline_ns) {
+        shadow_free(shadow);
+        end_unstarted(original);
+        return;
+    }
     if (!is_write(original) && result > 0) {
         copy_foreign(shadow, false, (uint64_t)result);
     }
@@ -257,6 +283,12 @@ static void note_orphan(struct kvt_fs_shadow *shadow)
     }
 }
 
+static void enter_adapter(struct kvt_fs_queue *queue)
+{
+    queue->in_adapter++;
+    __atomic_fetch_add(&queue->fs->core->in_flight, 1, __ATOMIC_RELAXED);
+}
+
 /* The last of a chain goes on as the close of the file that it left open. */
 static bool close_orphan(struct kvt_fs_shadow *shadow)
 {
@@ -270,9 +302,8 @@ static bool close_orphan(struct kvt_fs_shadow *shadow)
     elem->flags = KVT_FS_NOT_INLINE;
     elem->then = NULL;
     elem->slice_count = 0;
-    queue->in_adapter++;
     queue->lingering++;
-    __atomic_fetch_add(&queue->fs->core->in_flight, 1, __ATOMIC_RELAXED);
+    enter_adapter(queue);
     enlist(queue, shadow);
     kvt_fs_start(queue, elem);
     return true;
@@ -321,23 +352,25 @@ int64_t kvt_fs_deadline_next(const struct kvt_fs_queue *queue)
     return next;
 }
 
-static void end_unstarted(struct kvt_fs_queue *queue, struct kvt_fs_elem *elem)
+/* The element is past its deadline and the adapter never saw it: it ends, and
+ * nothing lingers but the close of a file, which has to be carried out. */
+static void expire_unstarted(struct kvt_fs_queue *queue,
+                             struct kvt_fs_elem *elem)
 {
-    void (*late)(void *, int64_t) = elem->late;
-    void *late_arg = elem->late_arg;
+    if (!kvt_fs_closes(elem)) {
+        queue->backlog_count--;
+        queue->completed++;
+        end_unstarted(elem);
+        return;
+    }
+    elem->then = NULL;
+    elem->flags &= ~(uint32_t)KVT_FS_THEN;
     queue->backlog_count--;
-    queue->completed++;
-    elem->result = -ETIMEDOUT;
-    elem->late_follows = late != NULL;
-    if (elem->done != NULL) {
-        elem->done(elem);
-    }
-    if (late != NULL) {
-        late(late_arg, -ECANCELED);
-    }
+    enter_adapter(queue);
+    kvt_fs_shadow_start(queue, elem);
 }
 
-/* Elements that the adapter never saw: they end, and nothing lingers. */
+/* Chains that wait for the adapter. */
 static void expire_backlog(struct kvt_fs_queue *queue, int64_t now_ns)
 {
     struct kvt_fs_elem **at = &queue->backlog;
@@ -358,16 +391,20 @@ static void expire_backlog(struct kvt_fs_queue *queue, int64_t now_ns)
         struct kvt_fs_elem *next = expired->next;
         while (expired != NULL) {
             struct kvt_fs_elem *rest = expired->then;
-            end_unstarted(queue, expired);
+            int64_t deadline_ns = expired->deadline_ns;
+            if (rest != NULL) {
+                rest->deadline_ns = deadline_ns;
+            }
+            expire_unstarted(queue, expired);
             expired = rest;
         }
         expired = next;
     }
 }
 
-void kvt_fs_deadline_expire(struct kvt_fs_queue *queue)
+/* Elements that the adapter has: their shadows linger. */
+static void expire_shadows(struct kvt_fs_queue *queue, int64_t now_ns)
 {
-    int64_t now_ns = kvt_clock_ns();
     struct kvt_fs_shadow *shadow = queue->shadows;
     while (shadow != NULL) {
         struct kvt_fs_elem *original = shadow->original;
@@ -386,5 +423,12 @@ void kvt_fs_deadline_expire(struct kvt_fs_queue *queue)
         }
         shadow = queue->shadows; /* the callback may have changed the list */
     }
+}
+
+void kvt_fs_deadline_expire(struct kvt_fs_queue *queue)
+{
+    int64_t now_ns = kvt_clock_ns();
+    expire_shadows(queue, now_ns);
     expire_backlog(queue, now_ns);
+    expire_shadows(queue, now_ns); /* closes that the backlog held */
 }

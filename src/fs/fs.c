@@ -3,7 +3,6 @@
 #include "fs/fs_core.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <string.h>
 
 const struct kvt_fs_facts *kvt_fs_facts(const struct kvt_fs *fs)
@@ -38,6 +37,12 @@ static bool path_is_inside(const char *path)
         }
     }
     return true;
+}
+
+bool kvt_fs_paths_are_inside(const struct kvt_fs_elem *elem)
+{
+    return (elem->path == NULL || path_is_inside(elem->path)) &&
+           (elem->temp_path == NULL || path_is_inside(elem->temp_path));
 }
 
 int kvt_fs_probe(struct kvt_fs *fs)
@@ -87,42 +92,60 @@ int kvt_fs_usage(struct kvt_fs *fs, struct kvt_fs_usage *usage)
     return fs->ops->usage(fs, usage);
 }
 
-/* Names of one directory, kept while what they name is removed. */
-struct names {
+/* A directory whose names are being removed; all levels share `path`. */
+struct removal {
     struct kvt_fs *fs;
-    const char *path;
-    int rc;
+    size_t size; /* of the path so far */
+    char path[4096];
 };
+
+static int remove_below(struct removal *removal);
 
 static int remove_one(const struct kvt_fs_dirent *entry, void *arg)
 {
-    struct names *names = arg;
-    char path[4096];
-    int size = snprintf(path, sizeof path, "%s/%s", names->path, entry->name);
-    if (size < 0 || (size_t)size >= sizeof path) {
+    struct removal *removal = arg;
+    size_t above = removal->size;
+    size_t name = strlen(entry->name);
+    if (above + 1 + name >= sizeof removal->path) {
         return -ENAMETOOLONG;
     }
+    removal->path[above] = '/';
+    memcpy(removal->path + above + 1, entry->name, name + 1);
+    removal->size = above + 1 + name;
+    int64_t rc;
     if (entry->type == KVT_FS_TYPE_DIRECTORY) {
-        return kvt_fs_remove_tree(names->fs, path);
+        rc = remove_below(removal);
+    } else {
+        struct kvt_fs_elem remove = {.op = KVT_FS_REMOVE,
+                                     .path = removal->path};
+        rc = kvt_fs_run(removal->fs, &remove);
     }
-    struct kvt_fs_elem remove = {.op = KVT_FS_REMOVE, .path = path};
-    int64_t rc = kvt_fs_run(names->fs, &remove);
+    removal->size = above;
+    removal->path[above] = '\0';
     return rc == -ENOENT ? 0 : (int)rc;
+}
+
+static int remove_below(struct removal *removal)
+{
+    const struct kvt_fs_ops *ops = removal->fs->ops;
+    int rc = ops->list(removal->fs, removal->path, false, remove_one, removal);
+    return rc == 0 ? ops->rmdir(removal->fs, removal->path) : rc;
 }
 
 int kvt_fs_remove_tree(struct kvt_fs *fs, const char *path)
 {
+    struct removal removal = {.fs = fs, .size = strlen(path)};
     if (!path_is_inside(path)) {
         return -EINVAL;
     }
     if (fs->ops->remove_tree != NULL) {
         return fs->ops->remove_tree(fs, path);
     }
-    struct names names = {.fs = fs, .path = path};
-    int rc = fs->ops->list(fs, path, false, remove_one, &names);
-    if (rc == 0) {
-        rc = fs->ops->rmdir(fs, path);
+    if (removal.size >= sizeof removal.path) {
+        return -ENAMETOOLONG;
     }
+    memcpy(removal.path, path, removal.size + 1);
+    int rc = remove_below(&removal);
     return rc == -ENOENT ? 0 : rc;
 }
 
@@ -177,8 +200,11 @@ void kvt_fs_counters(const struct kvt_fs *fs, struct kvt_fs_counters *counters)
     counters->submissions =
         __atomic_load_n(&core->submissions, __ATOMIC_RELAXED);
     counters->transfers = __atomic_load_n(&core->transfers, __ATOMIC_RELAXED);
-    counters->bytes_copied =
-        __atomic_load_n(&core->bytes_copied, __ATOMIC_RELAXED);
+    counters->bytes_copied = 0;
+    for (const struct kvt_fs *at = fs; at != NULL; at = at->core->inner) {
+        counters->bytes_copied +=
+            __atomic_load_n(&at->core->bytes_copied, __ATOMIC_RELAXED);
+    }
     counters->in_flight_max =
         __atomic_load_n(&core->in_flight_max, __ATOMIC_RELAXED);
 }

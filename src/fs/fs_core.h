@@ -37,6 +37,9 @@ int64_t kvt_fs_checked_result(const struct kvt_fs_elem *elem, int64_t result);
  * aligned as its facts say. */
 int64_t kvt_fs_transfer(struct kvt_fs *fs, struct kvt_fs_elem *elem);
 
+/* fs.c: below the root: no leading slash, no "..". */
+bool kvt_fs_paths_are_inside(const struct kvt_fs_elem *elem);
+
 /* queue.c: gives an element to the adapter, or to the pool beside it. */
 void kvt_fs_start(struct kvt_fs_queue *queue, struct kvt_fs_elem *chain);
 /* Pushes an element that another thread completed, and wakes the poller. */
@@ -44,7 +47,10 @@ void kvt_fs_push_posted(struct kvt_fs_elem *elem);
 void kvt_fs_count_copied(struct kvt_fs *fs, uint64_t bytes);
 
 /* chain.c: what starts next when an element of a chain is done. */
-/* True when `elem` must not start, since its chain broke. */
+/* True when `elem` frees a file, and so runs whatever failed before. */
+bool kvt_fs_closes(const struct kvt_fs_elem *elem);
+/* True when `elem` must not start, since its chain broke or its deadline
+ * passed. */
 bool kvt_fs_chain_cancels(const struct kvt_fs_elem *elem, bool broken);
 /* Hands the chain's open file on. */
 void kvt_fs_chain_pass_file(const struct kvt_fs_elem *from,

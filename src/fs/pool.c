@@ -147,7 +147,9 @@ static void *worker(void *arg)
         struct kvt_fs_elem *single = take_aside(pool);
         if (single != NULL) {
             pthread_mutex_unlock(&pool->mutex);
-            single->result = kvt_fs_perform(pool->fs, single);
+            single->result = kvt_fs_chain_cancels(single, false)
+                                 ? -ECANCELED
+                                 : kvt_fs_perform(pool->fs, single);
             kvt_fs_push_posted(single);
             pthread_mutex_lock(&pool->mutex);
             continue;

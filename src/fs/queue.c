@@ -98,9 +98,16 @@ static size_t chain_count(const struct kvt_fs_elem *elem)
     return count;
 }
 
-static bool takes(const struct kvt_fs_queue_ops *ops, enum kvt_fs_op op)
+/* Does it go to the adapter's ring? What leaves the root goes to
+ * kvt_fs_perform, which refuses it. */
+static bool takes(const struct kvt_fs_queue_ops *ops,
+                  const struct kvt_fs_elem *elem)
 {
-    return ops->operations == 0 || (ops->operations & 1u << op) != 0;
+    if (ops == &kvt_fs_pool_queue) {
+        return true;
+    }
+    return (ops->operations == 0 || (ops->operations & 1u << elem->op) != 0) &&
+           kvt_fs_paths_are_inside(elem);
 }
 
 /* Can the adapter keep this chain in order by itself? */
@@ -108,11 +115,11 @@ static bool takes_chain(const struct kvt_fs_queue_ops *ops,
                         const struct kvt_fs_elem *chain)
 {
     if (chain->then == NULL) {
-        return takes(ops, chain->op);
+        return takes(ops, chain);
     }
     bool all = ops->chains;
     for (; chain != NULL && all; chain = chain->then) {
-        all = takes(ops, chain->op);
+        all = takes(ops, chain);
     }
     return all;
 }
@@ -122,7 +129,7 @@ static void start_one(struct kvt_fs_queue *queue, struct kvt_fs_elem *elem)
 {
     elem->next = NULL;
     elem->flags &= ~(uint32_t)KVT_FS_THEN; /* nothing is behind it there */
-    if (takes(queue->ops, elem->op)) {
+    if (takes(queue->ops, elem)) {
         queue->ops->submit(queue, elem);
     } else {
         kvt_fs_pool_aside(queue->fs->core->pool, elem);
@@ -238,6 +245,7 @@ void kvt_fs_submit(struct kvt_fs_queue *queue, struct kvt_fs_elem *elems,
         struct kvt_fs_elem *elem = &elems[i];
         assert(elem->op > 0 && elem->op < KVT_FS_OP_COUNT);
         if (elem->op == KVT_FS_WAIT) {
+            assert(head && (elem->flags & KVT_FS_THEN) == 0);
             kvt_fs_expect(queue, elem);
             continue;
         }
@@ -377,8 +385,7 @@ size_t kvt_fs_poll(struct kvt_fs_queue *queue, size_t min, int64_t deadline_ns)
         hand_over(queue);
         bool idle = kvt_fs_in_flight(queue) == 0 && queue->completed > 0;
         bool enough = queue->completed >= min || woken || idle;
-        size_t before = queue->completed;
-        size_t want = enough ? 0 : min - before;
+        size_t want = enough ? 0 : min - queue->completed;
         int64_t next_ns = kvt_fs_deadline_next(queue);
         queue->ops->poll(queue, want, earlier(deadline_ns, next_ns));
         if (next_ns != 0) {
@@ -388,8 +395,7 @@ size_t kvt_fs_poll(struct kvt_fs_queue *queue, size_t min, int64_t deadline_ns)
         if (enough) {
             return queue->completed;
         }
-        if (queue->completed == before && deadline_ns != 0 &&
-            kvt_clock_ns() >= deadline_ns) {
+        if (deadline_ns != 0 && kvt_clock_ns() >= deadline_ns) {
             return queue->completed;
         }
     }

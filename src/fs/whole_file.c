@@ -55,18 +55,28 @@ static int make_parent(struct kvt_fs *fs, const char *path)
     return fs->ops->mkdirs(fs, parent);
 }
 
-static int64_t sync_parent(struct kvt_fs *fs, const char *path)
+/* Syncs the directory that `path` lies in, and those above it: each may be
+ * new itself. */
+static int64_t sync_parents(struct kvt_fs *fs, const char *path)
 {
-    char parent[KVT_KEY_SIZE_MAX] = ".";
-    const char *slash = strrchr(path, '/');
-    if (slash != NULL && (size_t)(slash - path) < sizeof parent) {
-        memcpy(parent, path, (size_t)(slash - path));
-        parent[slash - path] = '\0';
+    char parent[KVT_KEY_SIZE_MAX];
+    size_t size = strlen(path);
+    if (size >= sizeof parent) {
+        return -ENAMETOOLONG;
     }
-    struct kvt_fs_elem sync = {.op = KVT_FS_SYNC, .path = parent};
-    int64_t rc = fs->ops->execute(fs, &sync);
-    /* the directory may be new itself */
-    return rc < 0 || slash == NULL ? rc : sync_parent(fs, parent);
+    memcpy(parent, path, size + 1);
+    for (;;) {
+        char *slash = strrchr(parent, '/');
+        if (slash != NULL) {
+            *slash = '\0';
+        }
+        struct kvt_fs_elem sync = {.op = KVT_FS_SYNC,
+                                   .path = slash != NULL ? parent : "."};
+        int64_t rc = fs->ops->execute(fs, &sync);
+        if (rc < 0 || slash == NULL) {
+            return rc;
+        }
+    }
 }
 
 static int64_t remove_path(struct kvt_fs *fs, const char *path)
@@ -196,7 +206,7 @@ static int64_t publish(struct kvt_fs *fs, struct kvt_fs_elem *elem)
         return rc;
     }
     if ((elem->flags & KVT_FS_DURABLE) != 0) {
-        rc = sync_parent(fs, elem->path);
+        rc = sync_parents(fs, elem->path);
         if (rc < 0) {
             /* it would be there now and perhaps gone later: not published */
             remove_path(fs, elem->path);
@@ -218,6 +228,9 @@ int64_t kvt_fs_checked_result(const struct kvt_fs_elem *elem, int64_t result)
 
 int64_t kvt_fs_perform(struct kvt_fs *fs, struct kvt_fs_elem *elem)
 {
+    if (!kvt_fs_paths_are_inside(elem)) {
+        return -EINVAL;
+    }
     if (elem->op == KVT_FS_READ || elem->op == KVT_FS_WRITE) {
         return kvt_fs_checked_result(elem, kvt_fs_transfer(fs, elem));
     }
