@@ -75,7 +75,8 @@ typedef int (*kvt_complete_fn)(const struct kvt_meta *metas, size_t count,
                                void *arg);
 
 /* Called with objects that are about to be evicted, before they go. A
- * non-zero return keeps them, in their old order. Same rules as above. */
+ * non-zero return keeps them, in their old order. Same rules as above; it
+ * may run inside kvt_store_open too, when the limit was lowered. */
 typedef int (*kvt_evict_fn)(const struct kvt_meta *metas, size_t count,
                             void *arg);
 

@@ -226,6 +226,23 @@ static int remove_rounds(struct fpk *fpk, struct kvt_fs_queue *queue)
     return rc;
 }
 
+static int sync_one(const struct kvt_fs_dirent *entry, void *arg)
+{
+    struct fpk *fpk = arg;
+    struct kvt_fs_elem sync = {.op = KVT_FS_SYNC, .path = entry->name};
+    if (entry->type != KVT_FS_TYPE_DIRECTORY || entry->name[0] == '.') {
+        return 0;
+    }
+    return (int)kvt_fs_run(fpk->fs, &sync);
+}
+
+/* At durability `batch` the removals are on disk before they are told. */
+static int sync_directories(struct fpk *fpk)
+{
+    bool durable = (fpk->publish_flags & KVT_FS_DURABLE) != 0;
+    return durable ? kvt_fs_list(fpk->fs, ".", false, sync_one, fpk) : 0;
+}
+
 int kvt_fpk_remove_all(struct kvt_backend *backend, struct kvt_error *err)
 {
     struct fpk *fpk = (struct fpk *)backend;
@@ -234,6 +251,7 @@ int kvt_fpk_remove_all(struct kvt_backend *backend, struct kvt_error *err)
     if (rc == 0) {
         rc = remove_rounds(fpk, queue);
         kvt_fs_queue_close(queue);
+        rc = rc == 0 ? sync_directories(fpk) : rc;
     }
     if (rc != 0) {
         return kvt_error_set(err, kvt_status_of(KVT_FAULT_WRITE, -rc, false),

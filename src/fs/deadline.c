@@ -283,12 +283,6 @@ static void note_orphan(struct kvt_fs_shadow *shadow)
     }
 }
 
-static void enter_adapter(struct kvt_fs_queue *queue)
-{
-    queue->in_adapter++;
-    __atomic_fetch_add(&queue->fs->core->in_flight, 1, __ATOMIC_RELAXED);
-}
-
 /* The last of a chain goes on as the close of the file that it left open. */
 static bool close_orphan(struct kvt_fs_shadow *shadow)
 {
@@ -303,7 +297,8 @@ static bool close_orphan(struct kvt_fs_shadow *shadow)
     elem->then = NULL;
     elem->slice_count = 0;
     queue->lingering++;
-    enter_adapter(queue);
+    queue->in_adapter++;
+    __atomic_fetch_add(&queue->fs->core->in_flight, 1, __ATOMIC_RELAXED);
     enlist(queue, shadow);
     kvt_fs_start(queue, elem);
     return true;
@@ -352,22 +347,51 @@ int64_t kvt_fs_deadline_next(const struct kvt_fs_queue *queue)
     return next;
 }
 
-/* The element is past its deadline and the adapter never saw it: it ends, and
- * nothing lingers but the close of a file, which has to be carried out. */
+static void append_to_backlog(struct kvt_fs_queue *queue,
+                              struct kvt_fs_elem *elem)
+{
+    elem->next = NULL;
+    elem->then = NULL;
+    elem->flags &= ~(uint32_t)KVT_FS_THEN;
+    elem->deadline_ns = 0;
+    *queue->backlog_end = elem;
+    queue->backlog_end = &elem->next;
+    queue->backlog_count++;
+}
+
+/* A close has to be carried out: it ends for its caller, and its shadow takes
+ * its place. Without memory for that it stays, and ends when it is done. */
+static void expire_close(struct kvt_fs_queue *queue, struct kvt_fs_elem *elem)
+{
+    struct kvt_fs_shadow *shadow = shadow_new(elem, 0);
+    queue->backlog_count--;
+    if (shadow == NULL) {
+        append_to_backlog(queue, elem);
+        return;
+    }
+    shadow->original = NULL;
+    shadow->last = shadow;
+    enlist(queue, shadow);
+    append_to_backlog(queue, &shadow->elem);
+    queue->lingering++;
+    queue->completed++;
+    elem->result = -ETIMEDOUT;
+    elem->late_follows = shadow->late != NULL;
+    if (elem->done != NULL) {
+        elem->done(elem);
+    }
+}
+
 static void expire_unstarted(struct kvt_fs_queue *queue,
                              struct kvt_fs_elem *elem)
 {
-    if (!kvt_fs_closes(elem)) {
+    if (kvt_fs_closes(elem)) {
+        expire_close(queue, elem);
+    } else {
         queue->backlog_count--;
         queue->completed++;
         end_unstarted(elem);
-        return;
     }
-    elem->then = NULL;
-    elem->flags &= ~(uint32_t)KVT_FS_THEN;
-    queue->backlog_count--;
-    enter_adapter(queue);
-    kvt_fs_shadow_start(queue, elem);
 }
 
 /* Chains that wait for the adapter. */
@@ -391,10 +415,6 @@ static void expire_backlog(struct kvt_fs_queue *queue, int64_t now_ns)
         struct kvt_fs_elem *next = expired->next;
         while (expired != NULL) {
             struct kvt_fs_elem *rest = expired->then;
-            int64_t deadline_ns = expired->deadline_ns;
-            if (rest != NULL) {
-                rest->deadline_ns = deadline_ns;
-            }
             expire_unstarted(queue, expired);
             expired = rest;
         }
@@ -430,5 +450,4 @@ void kvt_fs_deadline_expire(struct kvt_fs_queue *queue)
     int64_t now_ns = kvt_clock_ns();
     expire_shadows(queue, now_ns);
     expire_backlog(queue, now_ns);
-    expire_shadows(queue, now_ns); /* closes that the backlog held */
 }

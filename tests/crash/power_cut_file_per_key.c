@@ -23,7 +23,8 @@ enum {
 
 enum what {
     PUT,
-    REMOVE
+    REMOVE,
+    REMOVE_ALL,
 };
 
 /* What is done, in order. `second` is in the same batch, or -1. */
@@ -33,9 +34,11 @@ static const struct {
     int second;
     unsigned version;
 } steps[] = {
-    {PUT, 0, -1, 1},    {PUT, 1, -1, 1}, {PUT, 0, -1, 2}, {REMOVE, 1, -1, 0},
-    {PUT, 2, 3, 1},     {PUT, 1, -1, 2}, {PUT, 2, 4, 2},  {REMOVE, 0, 3, 0},
-    {REMOVE, 4, -1, 0}, {PUT, 0, 3, 3},  {PUT, 0, -1, 1},
+    {PUT, 0, -1, 1},    {PUT, 1, -1, 1},   {PUT, 0, -1, 2},
+    {REMOVE, 1, -1, 0}, {PUT, 2, 3, 1},    {PUT, 1, -1, 2},
+    {PUT, 2, 4, 2},     {REMOVE, 0, 3, 0}, {REMOVE, 4, -1, 0},
+    {PUT, 0, 3, 3},     {PUT, 0, -1, 1},   {REMOVE_ALL, 0, -1, 0},
+    {PUT, 1, -1, 3},
 };
 #define STEPS (sizeof steps / sizeof steps[0])
 
@@ -101,6 +104,10 @@ static void do_step(struct cut *cut, size_t i)
     struct kvt_slice slices[2];
     struct kvt_object objects[2];
     int count = steps[i].second < 0 ? 1 : 2;
+    if (steps[i].what == REMOVE_ALL) {
+        assert_int_equal(kvt_remove_all(cut->store, NULL), KVT_OK);
+        return;
+    }
     for (int at = 0; at < count; at++) {
         int key = at == 0 ? steps[i].key : steps[i].second;
         unsigned version = steps[i].version;
@@ -143,7 +150,8 @@ static void allow(const struct cut *cut, uint64_t position,
     for (int key = 0; key < KEYS; key++) {
         allowed[key] = ABSENT;
         for (size_t i = 0; i < STEPS; i++) {
-            if (steps[i].key != key && steps[i].second != key) {
+            if (steps[i].key != key && steps[i].second != key &&
+                steps[i].what != REMOVE_ALL) {
                 continue;
             }
             unsigned after =

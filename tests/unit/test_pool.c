@@ -395,6 +395,47 @@ static void polls_that_never_wait_get_the_work_done(void **state)
     assert_int_equal(left, 0);
 }
 
+static void count_late(void *late_arg, int64_t result)
+{
+    *(size_t *)late_arg += result == -ECANCELED;
+}
+
+/* A step under way cannot be recalled; the steps behind it, and chains that
+ * wait for a thread, can. */
+static void nothing_starts_past_its_deadline(void **state)
+{
+    struct fixture *f = *state;
+    enum {
+        COUNT = THREADS + 2
+    };
+    size_t late_count = 0;
+    int64_t end = kvt_clock_ns() + 5 * MS;
+    struct kvt_fs_queue *queue = open_queue(f, false);
+
+    for (size_t i = 0; i < COUNT * 2; i++) {
+        f->elems[i].flags = i % 2 == 0 ? KVT_FS_THEN : 0;
+        f->elems[i].offset = WORK_GATE;
+        f->elems[i].deadline_ns = end;
+        f->elems[i].late = count_late;
+        f->elems[i].late_arg = &late_count;
+    }
+    kvt_fs_submit(queue, f->elems, COUNT * 2);
+    while (f->done_count < COUNT * 2) {
+        kvt_fs_poll(queue, 1, 0);
+    }
+    for (size_t i = 0; i < COUNT * 2; i++) {
+        assert_int_equal(f->elems[i].result, -ETIMEDOUT);
+    }
+    open_gate(f);
+    while (kvt_fs_lingering(queue) > 0) {
+        kvt_fs_poll(queue, 1, kvt_clock_ns() + MS);
+    }
+    assert_int_equal(late_count, COUNT * 2 - f->counting.started);
+    assert_true(f->counting.started <= THREADS);
+    assert_true(f->counting.started > 0);
+    assert_int_equal(kvt_fs_queue_close(queue), 0);
+}
+
 static void poll_ends_at_its_deadline(void **state)
 {
     struct fixture *f = *state;
@@ -601,6 +642,7 @@ int main(void)
         CASE(a_polling_thread_does_the_work_of_one_itself),
         CASE(a_poll_with_a_deadline_gets_the_work_done),
         CASE(polls_that_never_wait_get_the_work_done),
+        CASE(nothing_starts_past_its_deadline),
         CASE(poll_ends_at_its_deadline),
         CASE(a_wake_ends_a_waiting_poll),
         CASE(a_full_queue_does_not_starve_another),
