@@ -11,10 +11,10 @@
 static const char marker_path[] = ".kvtier/store";
 static const char lock_path[] = ".kvtier/lock";
 
-static int fail(const struct kvt_backend_args *args, int rc, const char *doing,
-                struct kvt_error *err)
+static int fail_as(const struct kvt_backend_args *args, enum kvt_fault fault,
+                   int rc, const char *doing, struct kvt_error *err)
 {
-    int code = kvt_status_of(KVT_FAULT_WRITE, -rc, false);
+    int code = kvt_status_of(fault, -rc, false);
     const char *remedy =
         rc == -EACCES || rc == -EPERM || rc == -EROFS
             ? "give this user write access to the directory, or open the "
@@ -24,6 +24,12 @@ static int fail(const struct kvt_backend_args *args, int rc, const char *doing,
             : "check the file system under the store";
     return kvt_error_set(err, code, -rc, args->path, remedy, "%s: %s", doing,
                          strerror(-rc));
+}
+
+static int fail(const struct kvt_backend_args *args, int rc, const char *doing,
+                struct kvt_error *err)
+{
+    return fail_as(args, KVT_FAULT_WRITE, rc, doing, err);
 }
 
 /* 0, -ENOENT when there is no marker, or another errno. */
@@ -91,7 +97,7 @@ static int bad_marker(const struct kvt_backend_args *args, int rc,
             "touched",
             "%s is damaged or not a marker of a store", marker_path);
     }
-    return fail(args, rc, "reading the store's marker", err);
+    return fail_as(args, KVT_FAULT_READ, rc, "reading the store's marker", err);
 }
 
 /* Lock ---------------------------------------------------------------------*/
@@ -144,7 +150,7 @@ static int check_foreign(const struct kvt_backend_args *args,
     struct look look = {.spec = spec};
     int rc = kvt_fs_list(args->fs, ".", false, look_at, &look);
     if (rc < 0) {
-        return fail(args, rc, "listing the directory", err);
+        return fail_as(args, KVT_FAULT_READ, rc, "listing the directory", err);
     }
     if (rc > 0) {
         return kvt_error_set(
