@@ -7,6 +7,10 @@ source=${KVT_TEST_SOURCE:?}
 unsure="$space|full_is" # who else uses the space of $temp?
 if own_mounts 48m; then
     unsure=$large
+elif [ -n "${CI:-}" ]; then
+    no_mounts "$why"
+else
+    echo "SKIP: cases about space: cannot mount: $why"
 fi
 dir=$images/dir
 mkdir "$dir"

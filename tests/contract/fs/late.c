@@ -109,8 +109,9 @@ static void open_too_late(struct contract *c, struct kvt_fs_elem *chain,
         }
     }
     must_close_queue(queue);
-    EXPECT_TRUE("descriptors after 100 opens past their deadline are not more",
-                open_descriptors() < before + TIMES / 4);
+    /* a mount may keep some for itself */
+    EXPECT_TRUE("descriptors after 200 opens past their deadline are not more",
+                open_descriptors() <= before + 8);
 }
 
 static void a_file_opened_too_late_is_closed(struct contract *c)
