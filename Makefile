@@ -4,6 +4,7 @@
 #   make demo               replays a short trace, see examples/traces
 #   make test               release and sanitizer builds, quick tests
 #   make test-long          everything, up to an hour
+#   make bench              all benchmarks, some minutes; BENCH="--only read"
 #   make install PREFIX=    /usr/local unless told; DESTDIR is respected
 #   make format             clang-format over all C files
 
@@ -23,7 +24,7 @@ define build
 @cmake --build --preset $(1) $(3) -- --quiet
 endef
 
-.PHONY: all setup-build setup-test demo test test-long install format clean
+.PHONY: all setup-build setup-test demo test test-long bench install format clean
 
 all: setup-build
 	$(call build,release,$(RELEASE),--target products)
@@ -53,6 +54,12 @@ test-long: setup-test
 	done
 	@JOBS=$(JOBS) KVT_TEST_SCALE=$${KVT_TEST_SCALE:-10} scripts/run-tests \
 		$(patsubst %,build-%,$(filter-out release,$(LONG_BUILDS))) build
+
+bench: setup-build
+	@scripts/setup bench
+	$(call build,release,$(RELEASE),--target bench_kvtier)
+	@mkdir -p build/bench
+	build/bin/bench_kvtier --dir build/bench --csv build/bench.csv $(BENCH)
 
 install: all
 	@cmake --install build --prefix "$(PREFIX)"

@@ -392,7 +392,7 @@ size_t kvt_fs_poll(struct kvt_fs_queue *queue, size_t min, int64_t deadline_ns)
             kvt_fs_deadline_expire(queue);
         }
         hand_over(queue);
-        if (enough) {
+        if (enough || queue->completed >= min) {
             return queue->completed;
         }
         if (deadline_ns != 0 && kvt_clock_ns() >= deadline_ns) {

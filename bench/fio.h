@@ -1,0 +1,20 @@
+/* fio as the other side of a row. */
+#ifndef KVT_BENCH_FIO_H
+#define KVT_BENCH_FIO_H
+
+#include "harness.h"
+
+struct fio_job {
+    const char *path;
+    const char *engine; /* "psync", "io_uring" */
+    uint64_t region;    /* bytes of each job, one behind the other */
+    uint32_t jobs;      /* threads */
+    uint32_t depth;     /* of each */
+    uint32_t loops;
+};
+
+/* Runs it; what fio itself says of its time. */
+int fio_run(struct bench *bench, const struct fio_job *job,
+            struct bench_result *result);
+
+#endif

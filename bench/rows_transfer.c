@@ -1,0 +1,236 @@
+/* Reads and writes of one prewritten file at a rolling depth, each place of
+ * the depth going through a part of its own, beside a loop of pread or pwrite
+ * and beside fio. */
+#define _DEFAULT_SOURCE
+#include "caches.h"
+#include "fio.h"
+#include "harness.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum {
+    DEPTH_MAX = 64,
+    FILE_BYTES = 256 << 20,
+    DIRECT_OPERATIONS = 4096, /* of one side, direct */
+    CACHED_LOOPS = 4,
+};
+
+struct transfer {
+    char path[4096];
+    char *memory; /* `size` bytes for each place */
+    uint64_t region;
+    unsigned loops;
+    struct kvt_fs_queue *queue;
+    struct kvt_fs_file *file;
+    int fd;
+    bool failed;
+    struct place {
+        struct kvt_fs_elem elem;
+        struct kvt_slice slice;
+        uint64_t from;
+        uint64_t end;
+        unsigned loops_left;
+        struct transfer *transfer;
+    } places[DEPTH_MAX];
+};
+
+static int write_file(struct bench *bench, struct transfer *t, uint64_t bytes)
+{
+    static char block[1 << 20];
+    for (size_t i = 0; i < sizeof block; i++) {
+        block[i] = (char)(i * 2654435761u >> 24);
+    }
+    for (uint64_t at = 0; at < bytes; at += sizeof block) {
+        if (pwrite(t->fd, block, sizeof block, (off_t)at) !=
+            (ssize_t)sizeof block) {
+            return bench_fail(bench, "%s: %s", t->path, strerror(errno));
+        }
+    }
+    return fsync(t->fd) == 0 ? 0 : bench_fail(bench, "%s: fsync", t->path);
+}
+
+/* How much of the file a side goes through, and how often. */
+static void choose_work(const struct bench *bench, struct transfer *t)
+{
+    const struct bench_row *row = bench->row;
+    uint64_t bytes = FILE_BYTES;
+    t->loops = CACHED_LOOPS;
+    if (row->cache == BENCH_DIRECT) {
+        uint64_t most = row->size * DIRECT_OPERATIONS;
+        bytes = most < bytes ? most : bytes;
+        t->loops = 1;
+    }
+    t->region = bytes / bench->scale / row->depth;
+    t->region -= t->region % row->size;
+    t->region = t->region > row->size ? t->region : row->size;
+}
+
+static int setup(struct bench *bench)
+{
+    const struct bench_row *row = bench->row;
+    struct transfer *t = calloc(1, sizeof *t);
+    bench->state = t;
+    if (t == NULL) {
+        return bench_fail(bench, "no memory");
+    }
+    choose_work(bench, t);
+    snprintf(t->path, sizeof t->path, "%s/bench-file", bench->dir);
+    t->memory = aligned_alloc(4096, row->size * row->depth);
+    t->fd = open(t->path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (t->memory == NULL || t->fd < 0) {
+        return bench_fail(bench, "%s: %s", t->path, strerror(errno));
+    }
+    memset(t->memory, 7, row->size * row->depth);
+    uint64_t bytes = t->region * row->depth;
+    if (write_file(bench, t, (bytes + (1 << 20) - 1) >> 20 << 20) != 0) {
+        return -1;
+    }
+    struct kvt_fs_queue_options options = {sizeof options, row->depth, true};
+    struct kvt_fs_elem open_elem = {
+        .op = KVT_FS_OPEN, .path = "bench-file", .flags = KVT_FS_FOR_WRITE};
+    int rc = kvt_fs_queue_open(bench->mount, &options, &t->queue);
+    rc = rc == 0 ? (int)kvt_fs_run(bench->mount, &open_elem) : rc;
+    if (rc != 0) {
+        return bench_fail(bench, "%s: %s", bench->fs, strerror(-rc));
+    }
+    t->file = open_elem.file;
+    return row->cache == BENCH_WARM ? caches_warm(bench, t->path) : 0;
+}
+
+static int teardown(struct bench *bench)
+{
+    struct transfer *t = bench->state;
+    if (t == NULL) {
+        return 0;
+    }
+    if (t->file != NULL) {
+        struct kvt_fs_elem close_elem = {.op = KVT_FS_CLOSE, .file = t->file};
+        kvt_fs_run(bench->mount, &close_elem);
+    }
+    kvt_fs_queue_close(t->queue);
+    if (t->fd >= 0) {
+        close(t->fd);
+        unlink(t->path);
+    }
+    free(t->memory);
+    free(t);
+    return 0;
+}
+
+/* The next block of the place, until its part is through. */
+static void go_on(struct kvt_fs_elem *elem)
+{
+    struct place *place = elem->arg;
+    struct transfer *t = place->transfer;
+    t->failed |= elem->result != (int64_t)place->slice.size;
+    elem->offset += place->slice.size;
+    if (elem->offset == place->end) {
+        elem->offset = place->from;
+        place->loops_left--;
+    }
+    if (place->loops_left > 0 && !t->failed) {
+        kvt_fs_submit(t->queue, elem, 1);
+    }
+}
+
+static int run_ours(struct bench *bench, struct bench_result *result)
+{
+    const struct bench_row *row = bench->row;
+    struct transfer *t = bench->state;
+    for (uint32_t i = 0; i < row->depth; i++) {
+        struct place *place = &t->places[i];
+        place->transfer = t;
+        place->slice =
+            (struct kvt_slice){t->memory + i * row->size, row->size, NULL};
+        place->from = i * t->region;
+        place->end = place->from + t->region;
+        place->loops_left = t->loops;
+        place->elem = (struct kvt_fs_elem){.op = row->op,
+                                           .file = t->file,
+                                           .offset = place->from,
+                                           .slices = &place->slice,
+                                           .slice_count = 1,
+                                           .done = go_on,
+                                           .arg = place};
+    }
+    struct bench_clock start = bench_start();
+    for (uint32_t i = 0; i < row->depth; i++) {
+        kvt_fs_submit(t->queue, &t->places[i].elem, 1);
+    }
+    while (kvt_fs_in_flight(t->queue) > 0) {
+        kvt_fs_poll(t->queue, 1, 0);
+    }
+    bench_stop(start, result);
+    result->bytes = t->region * row->depth * t->loops;
+    result->operations = result->bytes / row->size;
+    return t->failed ? bench_fail(bench, "a transfer failed") : 0;
+}
+
+static int run_loop(struct bench *bench, struct bench_result *result)
+{
+    const struct bench_row *row = bench->row;
+    struct transfer *t = bench->state;
+    bool failed = false;
+    struct bench_clock start = bench_start();
+    for (unsigned loop = 0; loop < t->loops; loop++) {
+        for (uint64_t at = 0; at < t->region && !failed; at += row->size) {
+            ssize_t done = row->op == KVT_FS_READ
+                               ? pread(t->fd, t->memory, row->size, (off_t)at)
+                               : pwrite(t->fd, t->memory, row->size, (off_t)at);
+            failed = done != (ssize_t)row->size;
+        }
+    }
+    bench_stop(start, result);
+    result->bytes = t->region * t->loops;
+    result->operations = result->bytes / row->size;
+    return failed ? bench_fail(bench, "pread or pwrite failed") : 0;
+}
+
+static int run_fio(struct bench *bench, struct bench_result *result)
+{
+    struct transfer *t = bench->state;
+    struct fio_job job = {.path = t->path,
+                          .engine = "psync",
+                          .region = t->region,
+                          .jobs = bench->row->other_threads,
+                          .depth = 1,
+                          .loops = t->loops};
+    return fio_run(bench, &job, result);
+}
+
+#define ROW(operation, what, bytes, label, deep, state, word, with, side)      \
+    {                                                                          \
+        .name = what "/" label "/depth" #deep "/" word "/" with,               \
+        .other_name = with, .cache = state, .op = operation, .size = bytes,    \
+        .depth = deep, .other_threads = deep, .setup = setup,                  \
+        .ours = run_ours, .other = side, .teardown = teardown                  \
+    }
+#define ROWS(operation, what, bytes, label)                                    \
+    ROW(operation, what, bytes, label, 1, BENCH_WARM, "warm", "loop",          \
+        run_loop),                                                             \
+        ROW(operation, what, bytes, label, 1, BENCH_WARM, "warm", "fio",       \
+            run_fio),                                                          \
+        ROW(operation, what, bytes, label, 16, BENCH_WARM, "warm", "fio",      \
+            run_fio),                                                          \
+        ROW(operation, what, bytes, label, 1, BENCH_DIRECT, "direct", "fio",   \
+            run_fio),                                                          \
+        ROW(operation, what, bytes, label, 16, BENCH_DIRECT, "direct", "fio",  \
+            run_fio)
+
+struct bench_group bench_transfer_rows(void)
+{
+    static const struct bench_row rows[] = {
+        ROWS(KVT_FS_READ, "read", 4096, "4KiB"),
+        ROWS(KVT_FS_READ, "read", 65536, "64KiB"),
+        ROWS(KVT_FS_READ, "read", 1048576, "1MiB"),
+        ROWS(KVT_FS_WRITE, "write", 4096, "4KiB"),
+        ROWS(KVT_FS_WRITE, "write", 65536, "64KiB"),
+        ROWS(KVT_FS_WRITE, "write", 1048576, "1MiB"),
+    };
+    return (struct bench_group){rows, sizeof rows / sizeof rows[0]};
+}
