@@ -24,7 +24,10 @@ struct figures {
     double other[PAIRS_MAX];
     double ours_cpu[PAIRS_MAX]; /* seconds an operation */
     double other_cpu[PAIRS_MAX];
-    uint64_t operations; /* of all our sides */
+    /* of all our sides, and of nothing else */
+    uint64_t operations;
+    uint64_t bytes;
+    uint64_t device_bytes; /* read from a device */
     struct kvt_fs_counters counters;
 };
 
@@ -74,6 +77,44 @@ static double cpu(const struct bench_result *result)
     return result->cpu_seconds / (double)result->operations;
 }
 
+/* Bytes that this process made devices read; 0 where the kernel keeps no such
+ * count. */
+static uint64_t device_bytes(void)
+{
+    unsigned long long bytes = 0;
+    char line[128];
+    FILE *io = fopen("/proc/self/io", "r");
+    while (io != NULL && fgets(line, sizeof line, io) != NULL) {
+        if (sscanf(line, "read_bytes: %llu", &bytes) == 1) {
+            break;
+        }
+    }
+    if (io != NULL) {
+        fclose(io);
+    }
+    return bytes;
+}
+
+static int run_ours(struct bench *bench, struct figures *figures,
+                    struct bench_result *result)
+{
+    struct kvt_fs_counters before;
+    struct kvt_fs_counters after;
+    uint64_t device = device_bytes();
+    kvt_fs_counters(bench->mount, &before);
+    int rc = bench->row->ours(bench, result);
+    kvt_fs_counters(bench->mount, &after);
+    struct kvt_fs_counters *sum = &figures->counters;
+    sum->submissions += after.submissions - before.submissions;
+    sum->transfers += after.transfers - before.transfers;
+    sum->bytes_copied += after.bytes_copied - before.bytes_copied;
+    sum->in_flight_max = after.in_flight_max;
+    figures->device_bytes += device_bytes() - device;
+    figures->operations += result->operations;
+    figures->bytes += result->bytes;
+    return rc;
+}
+
 static int run_pair(struct bench *bench, struct figures *figures)
 {
     const struct bench_row *row = bench->row;
@@ -81,19 +122,18 @@ static int run_pair(struct bench *bench, struct figures *figures)
     struct bench_result other = {0};
     size_t i = figures->count;
     bool first = i % 2 == 0; /* A B, B A, A B, ... */
-    int rc = first ? row->ours(bench, &ours) : 0;
+    int rc = first ? run_ours(bench, figures, &ours) : 0;
     if (rc == 0 && row->other != NULL) {
         rc = row->other(bench, &other);
     }
     if (rc == 0 && !first) {
-        rc = row->ours(bench, &ours);
+        rc = run_ours(bench, figures, &ours);
     }
     if (rc != 0) {
         return rc;
     }
     figures->ours[i] = rate(&ours);
     figures->ours_cpu[i] = cpu(&ours);
-    figures->operations += ours.operations;
     if (row->other != NULL) {
         figures->other[i] = rate(&other);
         figures->other_cpu[i] = cpu(&other);
@@ -140,7 +180,6 @@ static int measure(struct bench *bench, unsigned pairs, struct figures *figures)
             rc = run_pair(bench, figures);
         }
     }
-    kvt_fs_counters(bench->mount, &figures->counters);
     bench->row->teardown(bench);
     kvt_fs_unmount(bench->mount);
     return rc;
@@ -149,6 +188,28 @@ static int measure(struct bench *bench, unsigned pairs, struct figures *figures)
 /* Output ------------------------------------------------------------------ */
 
 static const char *const cache_names[] = {"-", "warm", "cold", "direct"};
+
+/* A quoted field: one line, whatever a program said. */
+static void print_text(FILE *csv, const char *text)
+{
+    fputc('"', csv);
+    for (; *text != '\0'; text++) {
+        if (*text == '"') {
+            fputc('"', csv);
+        }
+        fputc(*text == '\n' ? ' ' : *text, csv);
+    }
+    fputc('"', csv);
+}
+
+static void print_ratio(FILE *csv, const struct spread *ratio)
+{
+    if (ratio->bounded) {
+        fprintf(csv, "%.3f,%.3f,%.3f,", ratio->low, ratio->median, ratio->high);
+    } else {
+        fprintf(csv, ",%.3f,,", ratio->median);
+    }
+}
 
 static void print_csv(FILE *csv, const struct bench *bench,
                       struct figures *figures)
@@ -163,19 +224,25 @@ static void print_csv(FILE *csv, const struct bench *bench,
             row->depth, row->other_threads,
             row->other != NULL ? row->other_name : "", figures->count, ours,
             other, ours * size, other * size);
-    if (row->other != NULL) {
-        fprintf(csv, "%.3f,%.3f,%.3f,", ratio.low, ratio.median, ratio.high);
+    if (row->other != NULL && figures->count > 0) {
+        print_ratio(csv, &ratio);
     } else {
         fprintf(csv, ",,,");
     }
-    fprintf(csv, "%.3f,%.3f,%llu,%llu,%llu,%llu,\"%s\",\"%s\"\n",
+    fprintf(csv, "%.3f,%.3f,%llu,%llu,%llu,%llu,%llu,%llu,%llu,",
             spread_of(figures->ours_cpu, figures->count).median * 1e6,
             spread_of(figures->other_cpu, figures->count).median * 1e6,
+            (unsigned long long)figures->operations,
+            (unsigned long long)figures->bytes,
+            (unsigned long long)figures->device_bytes,
             (unsigned long long)figures->counters.submissions,
             (unsigned long long)figures->counters.transfers,
             (unsigned long long)figures->counters.bytes_copied,
-            (unsigned long long)figures->counters.in_flight_max,
-            bench->other_command, bench->reason);
+            (unsigned long long)figures->counters.in_flight_max);
+    print_text(csv, bench->other_command);
+    fputc(',', csv);
+    print_text(csv, bench->reason);
+    fputc('\n', csv);
     fflush(csv);
 }
 
@@ -197,8 +264,12 @@ static void print_row(const struct bench *bench, struct figures *figures)
     double other = spread_of(figures->other, figures->count).median;
     double other_cpu =
         spread_of(figures->other_cpu, figures->count).median * 1e6;
-    printf("%5.2f [%.2f..%.2f]  %10.0f %10.0f /s  cpu %.2f %.2f us\n",
-           ratio.median, ratio.low, ratio.high, ours, other, cpu_us, other_cpu);
+    char bounds[32] = "[six pairs?]";
+    if (ratio.bounded) {
+        snprintf(bounds, sizeof bounds, "[%.2f..%.2f]", ratio.low, ratio.high);
+    }
+    printf("%5.2f %s  %10.0f %10.0f /s  cpu %.2f %.2f us\n", ratio.median,
+           bounds, ours, other, cpu_us, other_cpu);
     fflush(stdout);
 }
 
@@ -212,7 +283,8 @@ static FILE *open_csv(const char *path)
     fprintf(csv, "row,fs,cache,size,depth,other_threads,other,pairs,"
                  "ours_ops_s,other_ops_s,ours_mib_s,other_mib_s,ratio_low,"
                  "ratio_median,ratio_high,ours_cpu_us,other_cpu_us,"
-                 "submissions,transfers,bytes_copied,in_flight_max,"
+                 "operations,bytes,device_bytes_read,submissions,transfers,"
+                 "bytes_copied,in_flight_max,"
                  "other_command,not_taken\n");
     return csv;
 }
@@ -228,7 +300,7 @@ static bool run_row(const struct bench_options *options,
     memset(&figures, 0, sizeof figures);
     bool taken = measure(&bench, options->pairs, &figures) == 0;
     if (!taken) {
-        figures.count = 0; /* a figure in part is none */
+        memset(&figures, 0, sizeof figures); /* in part is none */
     }
     print_row(&bench, &figures);
     if (csv != NULL) {

@@ -10,20 +10,34 @@ static int by_value(const void *a, const void *b)
     return (*left > *right) - (*left < *right);
 }
 
+/* How many values at each end the bounds leave out: at most that many lie on
+ * one side of the median with a probability of 2.5 %. 0: no bounds at all. */
+static size_t left_out(size_t count)
+{
+    double term = pow(0.5, (double)count); /* of exactly `rank` values */
+    double sum = term;
+    size_t rank = 0;
+    while (sum <= 0.025) {
+        rank++;
+        term *= (double)(count - rank + 1) / (double)rank;
+        sum += term;
+    }
+    return rank;
+}
+
 struct spread spread_of(double *values, size_t count)
 {
-    struct spread spread = {0, 0, 0};
+    struct spread spread = {false, 0, 0, 0};
     if (count == 0) {
         return spread;
     }
     qsort(values, count, sizeof values[0], by_value);
-    double n = (double)count;
-    double low = floor(n / 2 - 0.98 * sqrt(n));
-    double high = ceil(n / 2 + 0.98 * sqrt(n)) - 1;
-    low = low < 0 ? 0 : low;
-    high = high > n - 1 ? n - 1 : high;
-    spread.low = values[(size_t)low];
-    spread.high = values[(size_t)high];
+    size_t rank = left_out(count);
+    spread.bounded = rank > 0;
+    if (spread.bounded) {
+        spread.low = values[rank - 1];
+        spread.high = values[count - rank];
+    }
     spread.median = count % 2 == 1
                         ? values[count / 2]
                         : (values[count / 2 - 1] + values[count / 2]) / 2;

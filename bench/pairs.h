@@ -4,6 +4,7 @@
 #ifndef KVT_BENCH_PAIRS_H
 #define KVT_BENCH_PAIRS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 enum {
@@ -11,14 +12,15 @@ enum {
 };
 
 struct spread {
-    double low; /* 95 % bounds of the median */
-    double median;
+    bool bounded;  /* false: too few values for bounds */
+    double low;    /* the median lies in [low, high] in 95 % of all runs, or */
+    double median; /* more */
     double high;
 };
 
 /* Of up to PAIRS_MAX values, which it sorts. The bounds are order statistics:
- * the widest pair of ranks that the binomial distribution of the median's rank
- * calls for, so nothing is assumed of the values' own distribution. */
+ * the narrowest symmetric pair of ranks that the binomial distribution allows,
+ * so nothing is assumed of the values' own distribution. It takes six. */
 struct spread spread_of(double *values, size_t count);
 
 #endif
