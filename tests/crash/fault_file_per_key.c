@@ -4,6 +4,7 @@
 #include "support/torture.h"
 
 #include <errno.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -102,6 +103,35 @@ static void when_anything_fails(void **state)
     torture_fini(&t);
 }
 
+/* Two calls of a work fail: also the one that was to undo the other. */
+static void when_two_calls_fail(void **state)
+{
+    struct torture t;
+    uint64_t random = 88172645463325252u;
+    char rules[128];
+    (void)state;
+    torture_init(&t, "pair");
+    t.errnum = EIO;
+    t.many = true;
+    for (unsigned i = 0; i < 300 * test_scale(); i++) {
+        const char *op[2];
+        unsigned nth[2];
+        for (int at = 0; at < 2; at++) {
+            random ^= random << 13;
+            random ^= random >> 7;
+            random ^= random << 17;
+            op[at] = ops[random % (sizeof ops / sizeof ops[0])];
+            nth[at] = (unsigned)(random >> 32) % 12 + 1;
+        }
+        snprintf(rules, sizeof rules, "%s,nth=%u,do=EIO;%s,nth=%u,do=EIO",
+                 op[0], nth[0], op[1], nth[1]);
+        torture_choose_kind(&t, i);
+        snprintf(t.what, sizeof t.what, "%s, kind %u", rules, i % 8);
+        torture_once(&t, rules);
+    }
+    torture_fini(&t);
+}
+
 /* The n-th call of a kind really happens, but long after the deadline. */
 static void when_calls_come_too_late(void **state)
 {
@@ -175,6 +205,7 @@ int main(void)
         cmocka_unit_test(when_reads_are_short),
         cmocka_unit_test(when_writes_are_short),
         cmocka_unit_test(when_anything_fails),
+        cmocka_unit_test(when_two_calls_fail),
         cmocka_unit_test(when_calls_come_too_late),
     };
     return cmocka_run_group_tests(tests, NULL, NULL) != 0;
