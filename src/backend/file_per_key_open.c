@@ -2,6 +2,7 @@
  * from a listing (names and sizes, no values), and the limits. */
 #include "backend/file_per_key_evict.h"
 #include "backend/file_per_key_scan.h"
+#include "backend/limits.h"
 #include "backend/root.h"
 #include "core/config.h"
 #include "core/random.h"
@@ -174,30 +175,6 @@ static int build_index(struct fpk *fpk)
 
 /* Limits ------------------------------------------------------------------ */
 
-static int set_limits(struct fpk *fpk)
-{
-    const struct kvt_config *config = fpk->base.args.config;
-    struct kvt_charge *limit = &fpk->budget.limit;
-    uint64_t bytes = 0;
-    double fraction = 0;
-    kvt_config_limit(config, "total_size_limit", &bytes, &fraction);
-    if (fraction > 0) {
-        struct kvt_fs_usage usage;
-        int rc = kvt_fs_usage(fpk->fs, &usage);
-        if (rc != 0) {
-            return rc;
-        }
-        bytes = (uint64_t)((double)usage.capacity * fraction);
-    }
-    limit->allocated = bytes;
-    limit->objects = kvt_config_u64(config, "total_keys_limit");
-    limit->values = kvt_config_u64(config, "total_value_limit");
-    if (limit->values == 0) {
-        limit->values = UINT64_MAX;
-    }
-    return 0;
-}
-
 /* The limit may be lower than when the store was filled. */
 static int keep_within_limits(struct fpk *fpk)
 {
@@ -224,7 +201,8 @@ static int fail(const struct fpk *fpk, int rc, const char *doing,
 
 static int recover(struct fpk *fpk, struct kvt_error *err)
 {
-    int rc = set_limits(fpk);
+    int rc =
+        kvt_limits_read(fpk->base.args.config, fpk->fs, &fpk->budget.limit);
     if (rc != 0) {
         return fail(fpk, rc, "asking for the size of the file system", err);
     }
@@ -246,14 +224,6 @@ static int recover(struct fpk *fpk, struct kvt_error *err)
     return rc != 0 ? fail(fpk, rc, "evicting down to the limit", err) : KVT_OK;
 }
 
-static enum kvt_evict_policy policy_of(const struct kvt_config *config)
-{
-    const char *name = kvt_config_text(config, "eviction");
-    return strcmp(name, "none") == 0   ? KVT_EVICT_NONE
-           : strcmp(name, "fifo") == 0 ? KVT_EVICT_FIFO
-                                       : KVT_EVICT_LRU;
-}
-
 static int init(struct fpk *fpk, const struct kvt_backend_args *args)
 {
     extern const struct kvt_backend_ops kvt_backend_file_per_key;
@@ -264,7 +234,7 @@ static int init(struct fpk *fpk, const struct kvt_backend_args *args)
     bool durable =
         strcmp(kvt_config_text(args->config, "durability"), "batch") == 0;
     fpk->publish_flags = durable ? KVT_FS_DURABLE : 0;
-    kvt_evict_init(&fpk->order, policy_of(args->config));
+    kvt_evict_init(&fpk->order, kvt_limits_policy(args->config));
     pthread_mutex_init(&fpk->mutex, NULL);
     int rc = kvt_key_index_init(&fpk->index);
     return rc != 0 ? rc : kvt_random(&fpk->instance, sizeof fpk->instance);

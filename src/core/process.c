@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -71,4 +72,35 @@ unsigned kvt_process_forks(void)
 {
     pthread_once(&counting, start_counting);
     return atomic_load(&forks);
+}
+
+uint32_t kvt_process_files_max(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0) {
+        return 256;
+    }
+    return limit.rlim_cur < UINT32_MAX ? (uint32_t)limit.rlim_cur : UINT32_MAX;
+}
+
+void kvt_process_boot(uint8_t boot[16])
+{
+    static const char hex[] = "0123456789abcdef";
+    char text[64] = {0};
+    memset(boot, 0, 16);
+    FILE *file = fopen("/proc/sys/kernel/random/boot_id", "re");
+    if (file == NULL) {
+        return;
+    }
+    size_t size = fread(text, 1, sizeof text - 1, file);
+    fclose(file);
+    size_t digits = 0;
+    for (size_t i = 0; i < size && digits < 32; i++) {
+        const char *at = strchr(hex, text[i]);
+        if (at != NULL && text[i] != '\0') {
+            unsigned value = (unsigned)(at - hex);
+            boot[digits / 2] = (uint8_t)(boot[digits / 2] << 4 | value);
+            digits++;
+        }
+    }
 }

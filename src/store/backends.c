@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+extern const struct kvt_backend_ops kvt_backend_bucket;
 extern const struct kvt_backend_ops kvt_backend_file_per_key;
 
 /* One line a layout. A null table: known, not part of this build. */
@@ -12,7 +13,7 @@ static const struct {
     const struct kvt_backend_ops *ops;
 } backends[] = {
     {"file_per_key", &kvt_backend_file_per_key},
-    {"bucket", NULL},
+    {"bucket", &kvt_backend_bucket},
     {"offset_allocator", NULL},
     {"distributed", NULL},
 };

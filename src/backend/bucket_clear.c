@@ -1,0 +1,83 @@
+/* Removing everything: the oldest buckets first, so that a kill never goes
+ * before what it kills. */
+#include "backend/bucket.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* No bucket takes runs any more, and those that are under way are waited
+ * for. Mutex held. */
+static void stop_runs(struct bkt *bkt)
+{
+    if (bkt->active != NULL) {
+        bkt_set_state(bkt->active, BKT_FULL);
+        bkt->active = NULL;
+    }
+    for (uint32_t i = 0; i < bkt->slot_count; i++) {
+        struct bkt_bucket *bucket = bkt->slots[i];
+        while (bucket != NULL && bucket->runs_under_way > 0) {
+            pthread_cond_wait(&bkt->quiet, &bkt->mutex);
+            bucket = bkt->slots[i];
+        }
+    }
+}
+
+/* The oldest bucket below `end`, withdrawn and pinned. Mutex held. */
+static struct bkt_bucket *take_oldest(struct bkt *bkt, uint64_t end)
+{
+    struct bkt_bucket *oldest = NULL;
+    for (uint32_t i = 0; i < bkt->slot_count; i++) {
+        struct bkt_bucket *bucket = bkt->slots[i];
+        if (bucket != NULL && bucket->number < end &&
+            bucket->state != BKT_DYING && bucket->state != BKT_EMPTY &&
+            (oldest == NULL || bucket->number < oldest->number)) {
+            oldest = bucket;
+        }
+    }
+    if (oldest != NULL) {
+        kvt_bkt_pin(oldest);
+    }
+    return oldest;
+}
+
+/* Every object of the bucket leaves the index; then its file goes. */
+static int remove_one(struct bkt *bkt, struct bkt_bucket *bucket)
+{
+    kvt_bkt_forget_bucket(bkt, bucket);
+    pthread_mutex_lock(&bkt->mutex);
+    bkt_set_state(bucket, BKT_DYING);
+    kvt_bkt_unpin(bkt, bucket);
+    pthread_mutex_unlock(&bkt->mutex);
+    int rc = kvt_bkt_remove_bucket(bkt, bucket);
+    return rc == -EBUSY ? 0 : rc; /* it goes when it is not read */
+}
+
+int kvt_bkt_remove_all(struct kvt_backend *backend, struct kvt_error *err)
+{
+    struct bkt *bkt = (struct bkt *)backend;
+    struct bkt_bucket *bucket;
+    int rc = kvt_bkt_checkpoint_remove(bkt);
+    pthread_mutex_lock(&bkt->evicting);
+    pthread_mutex_lock(&bkt->mutex);
+    if (rc == 0) {
+        stop_runs(bkt);
+    }
+    uint64_t end = bkt->next_number;
+    pthread_mutex_unlock(&bkt->mutex);
+    while (rc == 0) {
+        pthread_mutex_lock(&bkt->mutex);
+        bucket = take_oldest(bkt, end);
+        pthread_mutex_unlock(&bkt->mutex);
+        if (bucket == NULL) {
+            break;
+        }
+        rc = remove_one(bkt, bucket);
+    }
+    pthread_mutex_unlock(&bkt->evicting);
+    return rc == 0
+               ? KVT_OK
+               : kvt_error_set(err, kvt_status_of(KVT_FAULT_WRITE, -rc, false),
+                               -rc, backend->args.path,
+                               "check the file system under the store",
+                               "removing the buckets: %s", strerror(-rc));
+}

@@ -1,0 +1,449 @@
+/*
+ * Eviction of whole buckets, in two phases: a bucket is withdrawn, so that its
+ * objects are misses; the handler is asked; then the index forgets them and
+ * the file goes. A refusal shows the bucket again, in its old place.
+ *
+ * What the bucket says of others must not go with it: kills of objects whose
+ * buckets are still there are written again before.
+ */
+#include "backend/bucket.h"
+#include "core/clock.h"
+
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+static struct bkt_bucket *bucket_of(struct kvt_evict_node *node)
+{
+    return (struct bkt_bucket *)((char *)node -
+                                 offsetof(struct bkt_bucket, order));
+}
+
+/* Choosing ----------------------------------------------------------------- */
+
+static bool may_go(const struct bkt_bucket *bucket)
+{
+    return (bucket->state == BKT_SEALED || bucket->state == BKT_CLOSED ||
+            bucket->state == BKT_FULL || bucket->state == BKT_ACTIVE) &&
+           bucket->unsettled == 0 && bucket->runs_under_way == 0 &&
+           bucket->pins == 0 && !bucket->withdrawn && bucket->run_count > 0;
+}
+
+/* Withdraws the next bucket, and pins it. Mutex held. */
+static struct bkt_bucket *withdraw_next(struct bkt *bkt)
+{
+    struct kvt_evict_node *node = NULL;
+    while ((node = kvt_evict_next(&bkt->order, node)) != NULL) {
+        struct bkt_bucket *bucket = bucket_of(node);
+        if (!may_go(bucket)) {
+            continue;
+        }
+        if (bucket == bkt->active) {
+            bkt->active = NULL;
+            bkt_set_state(bucket, BKT_FULL);
+        }
+        bucket->withdrawn = true;
+        __atomic_fetch_add(&bkt->withdrawn, 1, __ATOMIC_RELEASE);
+        kvt_bkt_pin(bucket);
+        return bucket;
+    }
+    return NULL;
+}
+
+static void show_again(struct bkt *bkt, struct bkt_bucket *bucket)
+{
+    pthread_mutex_lock(&bkt->mutex);
+    bucket->withdrawn = false;
+    __atomic_fetch_sub(&bkt->withdrawn, 1, __ATOMIC_RELEASE);
+    kvt_bkt_unpin(bkt, bucket);
+    pthread_mutex_unlock(&bkt->mutex);
+}
+
+/* Asking the handler --------------------------------------------------------
+ */
+
+struct victims {
+    struct bkt *bkt;
+    struct bkt_bucket *bucket;
+    struct kvt_meta *metas;
+    size_t count;
+    size_t capacity;
+};
+
+static bool is_live(struct bkt *bkt, const struct bkt_bucket *bucket,
+                    uint64_t hash, uint32_t block)
+{
+    struct kvt_index_entry entry;
+    bool found;
+    kvt_place_index_find(&bkt->index, &hash, &entry, &found, 1);
+    return found && entry.place == bkt_place(bkt, bucket, block);
+}
+
+static int add_victim(const struct kvt_bucket_entry *entry, struct kvt_key key,
+                      void *arg)
+{
+    struct victims *victims = arg;
+    struct bkt *bkt = victims->bkt;
+    if (!is_live(bkt, victims->bucket, entry->key_hash, entry->block)) {
+        return 0;
+    }
+    if (victims->count == victims->capacity) {
+        size_t capacity = victims->capacity * 2 + 64;
+        struct kvt_meta *metas =
+            realloc(victims->metas, capacity * sizeof metas[0]);
+        if (metas == NULL) {
+            return -ENOMEM;
+        }
+        victims->metas = metas;
+        victims->capacity = capacity;
+    }
+    void *copy = malloc(key.size);
+    if (copy == NULL) {
+        return -ENOMEM;
+    }
+    memcpy(copy, key.data, key.size);
+    victims->metas[victims->count++] =
+        kvt_bkt_meta(bkt, victims->bucket, (struct kvt_key){copy, key.size},
+                     entry->length, entry->block);
+    return 0;
+}
+
+static void forget_victims(struct victims *victims)
+{
+    for (size_t i = 0; i < victims->count; i++) {
+        free((void *)victims->metas[i].key.data);
+    }
+    free(victims->metas);
+}
+
+/* What the handler says. When the keys cannot be read it is told how many
+ * they are: keys of size 0. */
+static int ask(struct bkt *bkt, struct bkt_bucket *bucket)
+{
+    const struct kvt_handlers *handlers = bkt->base.args.handlers;
+    if (handlers->evict == NULL || bucket->live_objects == 0) {
+        return 0;
+    }
+    struct victims victims = {.bkt = bkt, .bucket = bucket};
+    int rc = kvt_bkt_each_object(bkt, bucket->slot, bucket->number, add_victim,
+                                 &victims);
+    if (rc != 0) {
+        forget_victims(&victims);
+        victims = (struct victims){.count = (size_t)bucket->live_objects};
+        victims.metas = calloc(victims.count, sizeof victims.metas[0]);
+        if (victims.metas == NULL) {
+            return -ENOMEM;
+        }
+        for (size_t i = 0; i < victims.count; i++) {
+            victims.metas[i] =
+                kvt_bkt_meta(bkt, bucket, (struct kvt_key){NULL, 0}, 0, 0);
+        }
+    }
+    rc = 0;
+    if (victims.count > 0 && handlers->evict(victims.metas, victims.count,
+                                             handlers->evict_arg) != 0) {
+        rc = BKT_KEPT;
+    }
+    forget_victims(&victims);
+    return rc;
+}
+
+/* Kills that are still needed -----------------------------------------------
+ */
+
+static struct bkt_bucket *find_bucket(const struct bkt *bkt, uint64_t writer,
+                                      uint64_t number)
+{
+    for (uint32_t i = 0; i < bkt->slot_count; i++) {
+        struct bkt_bucket *bucket = bkt->slots[i];
+        if (bucket != NULL && bucket->number == number &&
+            bucket->writer == writer && bucket->state != BKT_DYING) {
+            return bucket;
+        }
+    }
+    return NULL;
+}
+
+/* Keeps those whose target is still on disk, as kills that need no cause.
+ * Mutex held. */
+static uint32_t needed_kills(struct bkt *bkt, const struct bkt_bucket *victim,
+                             const struct bkt_table *table,
+                             struct kvt_bucket_kill *kills)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < table->kill_count; i++) {
+        struct kvt_bucket_kill kill;
+        kvt_bucket_kill_decode(table->kills + (size_t)i * KVT_BUCKET_KILL_SIZE,
+                               &kill);
+        struct bkt_bucket *target = find_bucket(bkt, kill.writer, kill.number);
+        if (target == NULL || target == victim) {
+            continue;
+        }
+        if (kill.cause != KVT_KILL_REMOVED && kill.cause != KVT_KILL_UNDONE) {
+            /* replaced by an entry that was undone, it lives */
+            struct kvt_bucket_entry entry;
+            kvt_bucket_entry_decode(table->entries + (size_t)(kill.cause - 1) *
+                                                         KVT_BUCKET_ENTRY_SIZE,
+                                    &entry);
+            if (is_live(bkt, target, entry.key_hash, kill.block)) {
+                continue;
+            }
+            kill.cause = KVT_KILL_REMOVED;
+        }
+        kills[count++] = kill;
+    }
+    return count;
+}
+
+static int keep_kills(struct bkt *bkt, const struct bkt_bucket *victim,
+                      const struct bkt_table *table)
+{
+    if (table->kill_count == 0) {
+        return 0;
+    }
+    struct kvt_bucket_kill *kills = malloc(table->kill_count * sizeof kills[0]);
+    if (kills == NULL) {
+        return -ENOMEM;
+    }
+    pthread_mutex_lock(&bkt->mutex);
+    uint32_t count = needed_kills(bkt, victim, table, kills);
+    pthread_mutex_unlock(&bkt->mutex);
+    int rc = count > 0 ? kvt_bkt_write_kills(bkt, kills, count) : 0;
+    free(kills);
+    return rc;
+}
+
+/* Going ---------------------------------------------------------------------
+ */
+
+/* What left the index. Others may replace or remove objects of the bucket at
+ * the same time: those are theirs to count. */
+struct gone {
+    uint64_t objects;
+    uint64_t bytes;
+};
+
+/* The index forgets what the bucket holds. */
+static struct gone forget_objects(struct bkt *bkt, struct bkt_bucket *bucket,
+                                  const struct bkt_table *table)
+{
+    struct gone gone = {0};
+    for (uint32_t i = 0; i < table->entry_count; i++) {
+        struct kvt_bucket_entry entry;
+        kvt_bucket_entry_decode(
+            table->entries + (size_t)i * KVT_BUCKET_ENTRY_SIZE, &entry);
+        if (kvt_place_index_remove(&bkt->index, entry.key_hash,
+                                   bkt_place(bkt, bucket, entry.block))) {
+            gone.objects++;
+            gone.bytes += entry.length;
+        }
+    }
+    return gone;
+}
+
+/* Its table cannot be read: the whole index is searched. */
+static struct gone forget_range(struct bkt *bkt,
+                                const struct bkt_bucket *bucket)
+{
+    struct gone gone = {0};
+    uint64_t end = (uint64_t)(bucket->slot + 1) << bkt->block_bits;
+    gone.objects = kvt_place_index_remove_range(
+        &bkt->index, bkt_place(bkt, bucket, 0), end, &gone.bytes);
+    return gone;
+}
+
+/* Its objects leave the index, and the figures. */
+static struct gone forget(struct bkt *bkt, struct bkt_bucket *bucket,
+                          const struct bkt_table *table)
+{
+    struct gone gone = table != NULL ? forget_objects(bkt, bucket, table)
+                                     : forget_range(bkt, bucket);
+    pthread_mutex_lock(&bkt->mutex);
+    bkt->live_bytes -= gone.bytes;
+    bucket->live_objects -= gone.objects;
+    bucket->live_bytes -= gone.bytes;
+    kvt_budget_give_back(&bkt->budget,
+                         (struct kvt_charge){.objects = gone.objects});
+    pthread_mutex_unlock(&bkt->mutex);
+    return gone;
+}
+
+void kvt_bkt_forget_bucket(struct bkt *bkt, struct bkt_bucket *bucket)
+{
+    struct bkt_table table;
+    bool readable = kvt_bkt_table_of(bkt, bucket, &table) == 0;
+    forget(bkt, bucket, readable ? &table : NULL);
+    if (readable) {
+        kvt_bkt_table_free(&table);
+    }
+}
+
+static void bury(struct bkt *bkt, struct bkt_bucket *bucket, struct gone gone,
+                 struct kvt_evict_result *result)
+{
+    pthread_mutex_lock(&bkt->mutex);
+    result->objects += gone.objects;
+    result->bytes += gone.bytes;
+    bkt->evicted_objects += gone.objects;
+    bkt_set_state(bucket, BKT_DYING);
+    bucket->withdrawn = false;
+    __atomic_fetch_sub(&bkt->withdrawn, 1, __ATOMIC_RELEASE);
+    kvt_bkt_unpin(bkt, bucket);
+    pthread_mutex_unlock(&bkt->mutex);
+}
+
+int kvt_bkt_remove_bucket(struct bkt *bkt, struct bkt_bucket *bucket)
+{
+    char path[BKT_PATH_MAX];
+    pthread_mutex_lock(&bkt->mutex);
+    bool free_now = bucket->state == BKT_DYING && bucket->pins == 0 &&
+                    bucket->runs_under_way == 0 && bucket->unsettled == 0;
+    struct kvt_fs_file *file = free_now ? kvt_bkt_file_take(bkt, bucket) : NULL;
+    if (free_now) {
+        kvt_bkt_pin(bucket); /* ours: nobody else removes it */
+    }
+    pthread_mutex_unlock(&bkt->mutex);
+    if (!free_now) {
+        return -EBUSY;
+    }
+    kvt_bkt_path(bucket, path);
+    kvt_bkt_file_close(bkt, file);
+    struct kvt_fs_elem remove = {.op = KVT_FS_REMOVE, .path = path};
+    int rc = (int)kvt_fs_run(bkt->fs, &remove);
+    if (rc == 0 && bkt->durability == BKT_DURABLE_BATCH) {
+        kvt_bkt_sync_names(bkt, bucket->writer);
+    }
+    pthread_mutex_lock(&bkt->mutex);
+    if (rc == 0 || rc == -ENOENT) {
+        kvt_bkt_bucket_drop(bkt, bucket);
+        rc = 0;
+    } else {
+        kvt_bkt_unpin(bkt, bucket);
+        bucket->seal_again_ns = kvt_clock_ns() + 1000000000;
+    }
+    kvt_bkt_line_pump(bkt);
+    pthread_mutex_unlock(&bkt->mutex);
+    return rc;
+}
+
+static int let_go(struct bkt *bkt, struct bkt_bucket *bucket,
+                  struct kvt_evict_result *result)
+{
+    struct bkt_table table;
+    int rc = kvt_bkt_checkpoint_remove(bkt);
+    if (rc != 0) {
+        show_again(bkt, bucket);
+        return rc;
+    }
+    bool readable = kvt_bkt_table_of(bkt, bucket, &table) == 0;
+    rc = readable ? keep_kills(bkt, bucket, &table) : 0;
+    if (rc == 0) {
+        bury(bkt, bucket, forget(bkt, bucket, readable ? &table : NULL),
+             result);
+    } else {
+        show_again(bkt, bucket);
+    }
+    if (readable) {
+        kvt_bkt_table_free(&table);
+    }
+    return rc != 0 ? rc : kvt_bkt_remove_bucket(bkt, bucket);
+}
+
+int kvt_bkt_evict_one(struct bkt *bkt, struct kvt_evict_result *result)
+{
+    pthread_mutex_lock(&bkt->evicting);
+    pthread_mutex_lock(&bkt->mutex);
+    struct bkt_bucket *bucket = withdraw_next(bkt);
+    pthread_mutex_unlock(&bkt->mutex);
+    int rc = -ENOENT;
+    if (bucket != NULL) {
+        rc = ask(bkt, bucket);
+        if (rc == 0) {
+            rc = let_go(bkt, bucket, result);
+            rc = rc == -EBUSY ? 0 : rc; /* it goes when it is not read */
+        } else {
+            show_again(bkt, bucket);
+        }
+    }
+    pthread_mutex_unlock(&bkt->evicting);
+    return rc;
+}
+
+int kvt_bkt_evict_to(struct bkt *bkt, struct kvt_charge limit,
+                     struct kvt_evict_result *result)
+{
+    int rc = 0;
+    while (rc == 0) {
+        pthread_mutex_lock(&bkt->mutex);
+        bool fits = kvt_charge_covers(limit, bkt->budget.used);
+        pthread_mutex_unlock(&bkt->mutex);
+        if (fits) {
+            return 0;
+        }
+        rc = kvt_bkt_evict_one(bkt, result);
+    }
+    return rc == -ENOENT ? 0 : rc;
+}
+
+int kvt_bkt_evict(struct kvt_backend *backend, double high, double low,
+                  struct kvt_evict_result *result, struct kvt_error *err)
+{
+    struct bkt *bkt = (struct bkt *)backend;
+    struct kvt_charge limit = {UINT64_MAX, UINT64_MAX, UINT64_MAX};
+    int rc = 0;
+    pthread_mutex_lock(&bkt->mutex);
+    double most = (double)bkt->budget.limit.allocated;
+    bool above = (double)bkt->budget.used.allocated > most * high;
+    pthread_mutex_unlock(&bkt->mutex);
+    if (above) {
+        limit.allocated = (uint64_t)(most * low);
+        rc = kvt_bkt_evict_to(bkt, limit, result);
+    }
+    pthread_mutex_lock(&bkt->mutex);
+    result->allocated = bkt->budget.used.allocated;
+    pthread_mutex_unlock(&bkt->mutex);
+    if (rc == 0) {
+        return KVT_OK;
+    }
+    return kvt_error_set(
+        err,
+        rc == BKT_KEPT ? KVT_ERR_UNABLE_OFFLOAD
+                       : kvt_status_of(KVT_FAULT_WRITE, -rc, false),
+        rc == BKT_KEPT ? 0 : -rc, backend->args.path,
+        rc == BKT_KEPT ? "let the handler agree to some of them"
+                       : "check the file system under the store",
+        rc == BKT_KEPT ? "the eviction handler keeps its objects"
+                       : "evicting: %s",
+        strerror(-rc));
+}
+
+/* Sealed buckets in which nothing lives -------------------------------------
+ */
+
+static struct bkt_bucket *next_dead(struct bkt *bkt)
+{
+    for (uint32_t i = 0; i < bkt->slot_count; i++) {
+        struct bkt_bucket *bucket = bkt->slots[i];
+        if (bucket != NULL && bucket->state == BKT_SEALED &&
+            bucket->live_objects == 0 && bucket->kill_count == 0 &&
+            may_go(bucket)) {
+            bkt_set_state(bucket, BKT_DYING);
+            return bucket;
+        }
+    }
+    return NULL;
+}
+
+void kvt_bkt_remove_dead(struct bkt *bkt)
+{
+    struct bkt_bucket *bucket;
+    do {
+        pthread_mutex_lock(&bkt->mutex);
+        bkt->dead_found = false;
+        bucket = next_dead(bkt);
+        pthread_mutex_unlock(&bkt->mutex);
+        if (bucket != NULL && kvt_bkt_checkpoint_remove(bkt) == 0) {
+            kvt_bkt_remove_bucket(bkt, bucket);
+        }
+    } while (bucket != NULL);
+}

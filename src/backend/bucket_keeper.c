@@ -1,0 +1,316 @@
+/*
+ * The keeper: one thread for what takes long. It makes the next bucket before
+ * it is needed, seals full and idle ones, makes room for the runs that stand
+ * in the line, and removes what nothing lives in any more.
+ */
+#include "backend/bucket.h"
+#include "core/clock.h"
+
+#include <stdlib.h>
+
+#define AGAIN_NS INT64_C(100000000)
+
+/* Room ----------------------------------------------------------------------
+ */
+
+/* Batches that hold a place in the log and do not stand in the line will be
+ * through, and readers will let go: then there may be more to evict. */
+static bool others_progress(struct bkt *bkt)
+{
+    uint32_t held = 0;
+    for (struct bkt_run *run = bkt->line; run != NULL; run = run->next) {
+        if (run->owner != NULL && !run->owner->counted) {
+            run->owner->counted = true;
+            held += run->owner->holds;
+        }
+    }
+    for (struct bkt_run *run = bkt->line; run != NULL; run = run->next) {
+        if (run->owner != NULL) {
+            run->owner->counted = false;
+        }
+    }
+    if (bkt->unsettled > held) {
+        return true;
+    }
+    for (uint32_t i = 0; i < bkt->slot_count; i++) {
+        const struct bkt_bucket *bucket = bkt->slots[i];
+        if (bucket != NULL && bucket->pins > 0 && bucket->unsettled == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static int refusal_of(const struct bkt *bkt)
+{
+    struct kvt_charge need =
+        bkt->line != NULL ? bkt->line->charge : (struct kvt_charge){0};
+    return kvt_budget_shortage(&bkt->budget, need).objects > 0 ? BKT_NO_KEYS
+                                                               : BKT_NO_ROOM;
+}
+
+/* Evicts one bucket for the first run of the line. Returns false when there
+ * is nothing to do but wait. Mutex held, and released meanwhile. */
+static bool make_room(struct bkt *bkt, int failure)
+{
+    struct kvt_evict_result ignored = {0};
+    pthread_mutex_unlock(&bkt->mutex);
+    int rc = kvt_evict_allowed(&bkt->order) ? kvt_bkt_evict_one(bkt, &ignored)
+                                            : -ENOENT;
+    pthread_mutex_lock(&bkt->mutex);
+    if (rc == 0) {
+        kvt_bkt_line_pump(bkt);
+        return true;
+    }
+    if (rc == -ENOENT && kvt_evict_allowed(&bkt->order) &&
+        others_progress(bkt)) {
+        return false;
+    }
+    if (rc == -ENOENT) {
+        rc = failure != 0 ? failure : refusal_of(bkt);
+    }
+    kvt_bkt_line_refuse(bkt, rc);
+    kvt_bkt_line_pump(bkt);
+    return true;
+}
+
+/* Work ----------------------------------------------------------------------
+ */
+
+static struct bkt_bucket *find_full(struct bkt *bkt, int64_t now_ns)
+{
+    uint32_t end = bkt->in_state[BKT_FULL] > 0 ? bkt->slot_count : 0;
+    for (uint32_t i = 0; i < end; i++) {
+        struct bkt_bucket *bucket = bkt->slots[i];
+        if (bucket != NULL && bucket->state == BKT_FULL &&
+            bucket->runs_under_way == 0 && !bucket->withdrawn &&
+            bucket->seal_again_ns <= now_ns) {
+            return bucket;
+        }
+    }
+    return NULL;
+}
+
+static struct bkt_bucket *find_dying(struct bkt *bkt, int64_t now_ns)
+{
+    uint32_t end = bkt->in_state[BKT_DYING] > 0 ? bkt->slot_count : 0;
+    for (uint32_t i = 0; i < end; i++) {
+        struct bkt_bucket *bucket = bkt->slots[i];
+        if (bucket != NULL && bucket->state == BKT_DYING && bucket->pins == 0 &&
+            bucket->unsettled == 0 && bucket->runs_under_way == 0 &&
+            bucket->seal_again_ns <= now_ns) {
+            return bucket;
+        }
+    }
+    return NULL;
+}
+
+static void retire_idle(struct bkt *bkt, int64_t now_ns)
+{
+    struct bkt_bucket *active = bkt->active;
+    if (active != NULL && active->runs_under_way == 0 &&
+        active->unsettled == 0 &&
+        now_ns - active->touched_ns >= bkt->seal_after_ns) {
+        bkt_set_state(active, BKT_FULL);
+        bkt->active = NULL;
+    }
+}
+
+static bool needs_bucket(const struct bkt *bkt, int64_t now_ns)
+{
+    return bkt->bucket_wanted && bkt->spare == NULL &&
+           bkt->make_again_ns <= now_ns;
+}
+
+/* Mutex held, and released meanwhile. */
+static bool make_bucket(struct bkt *bkt, int64_t now_ns)
+{
+    pthread_mutex_unlock(&bkt->mutex);
+    int rc = kvt_bkt_make_bucket(bkt, false);
+    pthread_mutex_lock(&bkt->mutex);
+    if (rc == 0) {
+        return true;
+    }
+    bkt->bucket_wanted = false; /* whoever needs it asks again */
+    if (bkt->active != NULL || bkt->line == NULL) {
+        return true; /* it would have been the next one */
+    }
+    if (rc == BKT_NO_ROOM || rc == -ENOSPC || rc == -EDQUOT) {
+        bool did = make_room(bkt, rc);
+        bkt->bucket_wanted = bkt->line != NULL;
+        return did;
+    }
+    bkt->make_again_ns = now_ns + AGAIN_NS;
+    kvt_bkt_line_refuse(bkt, rc);
+    bkt->bucket_wanted = bkt->line != NULL;
+    return true;
+}
+
+/* The device is full though the limit is not reached. */
+static bool free_device(struct bkt *bkt)
+{
+    if (!make_room(bkt, -ENOSPC)) {
+        return false;
+    }
+    bkt->device_full = false;
+    kvt_bkt_line_pump(bkt);
+    return true;
+}
+
+/* Does one thing; false when there is nothing to do now. Mutex held, and
+ * released meanwhile. */
+static bool work(struct bkt *bkt)
+{
+    int64_t now_ns = kvt_clock_ns();
+    struct bkt_bucket *bucket;
+    retire_idle(bkt, now_ns);
+    if (needs_bucket(bkt, now_ns) && make_bucket(bkt, now_ns)) {
+        return true;
+    }
+    if (bkt->device_full && free_device(bkt)) {
+        return true;
+    }
+    if (bkt->room_wanted && bkt->line != NULL && !bkt->bucket_wanted &&
+        make_room(bkt, 0)) {
+        return true;
+    }
+    bucket = find_dying(bkt, now_ns);
+    if (bucket != NULL) {
+        pthread_mutex_unlock(&bkt->mutex);
+        kvt_bkt_remove_bucket(bkt, bucket);
+        pthread_mutex_lock(&bkt->mutex);
+        return true;
+    }
+    bucket = find_full(bkt, now_ns);
+    if (bucket != NULL || bkt->dead_found || bkt->files_are_crowded) {
+        bool dead = bkt->dead_found;
+        bool crowded = bkt->files_are_crowded;
+        pthread_mutex_unlock(&bkt->mutex);
+        if (bucket != NULL) {
+            kvt_bkt_seal(bkt, bucket);
+        }
+        if (dead) {
+            kvt_bkt_remove_dead(bkt);
+        }
+        if (crowded) {
+            kvt_bkt_files_trim(bkt);
+        }
+        pthread_mutex_lock(&bkt->mutex);
+        return true;
+    }
+    return false;
+}
+
+/* Until when there is nothing to do unless somebody says so; 0 = never. */
+static int64_t next_time(const struct bkt *bkt)
+{
+    int64_t next_ns = 0;
+    if (bkt->active != NULL && bkt->active->run_count > 0) {
+        next_ns = bkt->active->touched_ns + bkt->seal_after_ns;
+    }
+    bool some = bkt->in_state[BKT_FULL] + bkt->in_state[BKT_DYING] > 0;
+    for (uint32_t i = 0; i < bkt->slot_count && some; i++) {
+        const struct bkt_bucket *bucket = bkt->slots[i];
+        if (bucket != NULL && bucket->seal_again_ns != 0 &&
+            (bucket->state == BKT_FULL || bucket->state == BKT_DYING) &&
+            (next_ns == 0 || bucket->seal_again_ns < next_ns)) {
+            next_ns = bucket->seal_again_ns;
+        }
+    }
+    if (bkt->bucket_wanted && bkt->spare == NULL &&
+        (next_ns == 0 || bkt->make_again_ns < next_ns)) {
+        next_ns = bkt->make_again_ns;
+    }
+    return next_ns;
+}
+
+static void wait_for_work(struct bkt *bkt)
+{
+    int64_t next_ns = next_time(bkt);
+    int64_t least_ns = kvt_clock_ns() + 1000000;
+    if (next_ns == 0) {
+        pthread_cond_wait(&bkt->work, &bkt->mutex);
+        return;
+    }
+    next_ns = next_ns > least_ns ? next_ns : least_ns;
+    struct timespec until = {.tv_sec = next_ns / 1000000000,
+                             .tv_nsec = next_ns % 1000000000};
+    pthread_cond_timedwait(&bkt->work, &bkt->mutex, &until);
+}
+
+static void *keep(void *arg)
+{
+    struct bkt *bkt = arg;
+    pthread_mutex_lock(&bkt->mutex);
+    while (!bkt->keeper_stops) {
+        if (!work(bkt)) {
+            wait_for_work(bkt);
+        }
+    }
+    pthread_mutex_unlock(&bkt->mutex);
+    return NULL;
+}
+
+int kvt_bkt_keeper_start(struct bkt *bkt)
+{
+    int rc = pthread_create(&bkt->keeper, NULL, keep, bkt);
+    bkt->keeper_runs = rc == 0;
+    return -rc;
+}
+
+/* Closing -------------------------------------------------------------------
+ */
+
+/* Everything that takes runs is to be sealed. */
+static void retire_all(struct bkt *bkt)
+{
+    pthread_mutex_lock(&bkt->mutex);
+    if (bkt->active != NULL) {
+        bkt_set_state(bkt->active, BKT_FULL);
+        bkt->active = NULL;
+    }
+    if (bkt->spare != NULL) {
+        bkt_set_state(bkt->spare, BKT_DYING);
+        bkt->spare = NULL;
+    }
+    pthread_mutex_unlock(&bkt->mutex);
+}
+
+static void seal_all(struct bkt *bkt)
+{
+    struct bkt_bucket *bucket;
+    do {
+        pthread_mutex_lock(&bkt->mutex);
+        bucket = find_full(bkt, kvt_clock_ns());
+        pthread_mutex_unlock(&bkt->mutex);
+        if (bucket != NULL) {
+            kvt_bkt_seal(bkt, bucket);
+        }
+    } while (bucket != NULL);
+    kvt_bkt_remove_dead(bkt);
+    do {
+        pthread_mutex_lock(&bkt->mutex);
+        bucket = find_dying(bkt, kvt_clock_ns());
+        pthread_mutex_unlock(&bkt->mutex);
+        if (bucket != NULL) {
+            kvt_bkt_remove_bucket(bkt, bucket);
+        }
+    } while (bucket != NULL);
+}
+
+void kvt_bkt_keeper_stop(struct bkt *bkt)
+{
+    char directory[BKT_PATH_MAX];
+    pthread_mutex_lock(&bkt->mutex);
+    bkt->keeper_stops = true;
+    pthread_cond_signal(&bkt->work);
+    pthread_mutex_unlock(&bkt->mutex);
+    pthread_join(bkt->keeper, NULL);
+    if (bkt->kill_count > 0) {
+        kvt_bkt_write_kills(bkt, NULL, 0);
+    }
+    retire_all(bkt);
+    seal_all(bkt);
+    kvt_bkt_directory(bkt->writer, directory);
+    kvt_fs_rmdir(bkt->fs, directory); /* when nothing is in it */
+}

@@ -1,0 +1,719 @@
+/*
+ * The log: runs get their place in a bucket, are written side by side, and
+ * are acknowledged in the order in which they stand there.
+ *
+ * A run belongs to its batch until kvt_bkt_run_drop, and to the log from the
+ * moment it has a place until its outcome is known; the later of the two
+ * frees it. All callbacks of a run come on the thread of its batch; what
+ * another thread has to tell it goes through `wait`.
+ */
+#include "backend/bucket.h"
+#include "core/clock.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void line_told(struct kvt_fs_elem *elem);
+static void run_told(struct kvt_fs_elem *elem);
+static void advance(struct bkt *bkt, struct bkt_bucket *bucket);
+
+/* Runs -------------------------------------------------------------------- */
+
+static void *record_alloc(uint64_t record_size)
+{
+    size_t size = (size_t)kvt_blocks_of(record_size) * KVT_BUCKET_BLOCK;
+    void *record = aligned_alloc(KVT_BUCKET_BLOCK, size);
+    if (record != NULL) {
+        memset(record, 0, size);
+    }
+    return record;
+}
+
+struct bkt_run *kvt_bkt_run_new(struct bkt *bkt, uint32_t entries,
+                                uint64_t key_bytes, uint64_t value_blocks,
+                                uint32_t kills)
+{
+    size_t kills_size =
+        (kills + BKT_RIDERS_MAX) * sizeof(struct kvt_bucket_kill);
+    size_t entries_size = (size_t)entries * KVT_BUCKET_ENTRY_SIZE;
+    uint64_t record_size = kvt_run_record_size(entries, kills, key_bytes);
+    struct bkt_run *run = calloc(1, sizeof *run + kills_size + entries_size);
+    if (run == NULL) {
+        return NULL;
+    }
+    run->record = record_alloc(record_size);
+    if (run->record == NULL) {
+        free(run);
+        return NULL;
+    }
+    run->bkt = bkt;
+    run->entry_count = entries;
+    run->kill_count = kills;
+    run->key_bytes = key_bytes;
+    run->kills = (struct kvt_bucket_kill *)(run + 1);
+    run->riders = run->kills + kills;
+    run->entries = (uint8_t *)(run->riders + BKT_RIDERS_MAX);
+    run->blocks = (uint32_t)(kvt_blocks_of(record_size) + value_blocks);
+    run->charge.objects = entries;
+    run->charge.allocated =
+        (uint64_t)run->blocks * KVT_BUCKET_BLOCK +
+        kvt_bucket_table_size(entries, 1, kills + BKT_RIDERS_MAX);
+    return run;
+}
+
+static void run_free(struct bkt_run *run)
+{
+    free(run->record);
+    free(run->slices);
+    free(run);
+}
+
+void kvt_bkt_run_drop(struct bkt_run *run)
+{
+    struct bkt *bkt = run->bkt;
+    pthread_mutex_lock(&bkt->mutex);
+    bool in_log = run->in_log;
+    run->orphan = true;
+    pthread_mutex_unlock(&bkt->mutex);
+    if (!in_log) {
+        run_free(run);
+    }
+}
+
+/* A place in the log ------------------------------------------------------ */
+
+static bool fits(const struct bkt *bkt, const struct bkt_bucket *bucket,
+                 const struct bkt_run *run)
+{
+    return bucket->run_count == 0 ||
+           ((uint64_t)bucket->blocks + run->blocks <= bkt->blocks_max &&
+            bucket->keys + run->entry_count <= bkt->keys_max);
+}
+
+static void retire_active(struct bkt *bkt)
+{
+    bkt_set_state(bkt->active, BKT_FULL);
+    bkt->active = NULL;
+    pthread_cond_signal(&bkt->work);
+}
+
+static void want_bucket(struct bkt *bkt)
+{
+    if (bkt->spare == NULL && !bkt->bucket_wanted) {
+        bkt->bucket_wanted = true;
+        pthread_cond_signal(&bkt->work);
+    }
+}
+
+/* The bucket that the run goes to, or null when there is none yet. */
+static struct bkt_bucket *find_bucket(struct bkt *bkt,
+                                      const struct bkt_run *run)
+{
+    struct bkt_bucket *active = bkt->active;
+    if (active != NULL && (active->broken || !fits(bkt, active, run))) {
+        retire_active(bkt);
+    }
+    if (bkt->active == NULL && bkt->spare != NULL) {
+        bkt->active = bkt->spare;
+        bkt->spare = NULL;
+        bkt_set_state(bkt->active, BKT_ACTIVE);
+        kvt_evict_add(&bkt->order, &bkt->active->order);
+    }
+    active = bkt->active;
+    if (active == NULL || (uint64_t)active->blocks * 2 > bkt->blocks_max ||
+        active->keys > bkt->keys_max / 2) {
+        want_bucket(bkt);
+    }
+    return active;
+}
+
+static void take_riders(struct bkt *bkt, struct bkt_run *run)
+{
+    uint64_t size =
+        kvt_run_record_size(run->entry_count, run->kill_count, run->key_bytes);
+    uint64_t spare = kvt_blocks_of(size) * KVT_BUCKET_BLOCK - size;
+    uint64_t count = spare / KVT_BUCKET_KILL_SIZE;
+    count = count < BKT_RIDERS_MAX ? count : BKT_RIDERS_MAX;
+    count = count < bkt->kill_count ? count : bkt->kill_count;
+    run->rider_count = (uint32_t)count;
+    bkt->kill_count -= count;
+    bkt->kills_riding += count;
+    memcpy(run->riders, bkt->kills + bkt->kill_count,
+           count * sizeof run->riders[0]);
+}
+
+static void take_place(struct bkt *bkt, struct bkt_run *run,
+                       struct bkt_bucket *bucket)
+{
+    take_riders(bkt, run);
+    uint32_t kills = run->kill_count + run->rider_count;
+    run->bucket = bucket;
+    run->head = (struct kvt_run_head){
+        .run = bucket->run_count,
+        .block = bucket->blocks,
+        .record_size = (uint32_t)kvt_run_record_size(run->entry_count, kills,
+                                                     run->key_bytes),
+        .entry_count = run->entry_count,
+        .kill_count = kills,
+        .blocks = run->blocks,
+    };
+    run->sequence = bkt->next_sequence;
+    bkt->next_sequence += run->entry_count;
+    bucket->run_count++;
+    bucket->blocks += run->blocks;
+    bucket->keys += run->entry_count;
+    bucket->charge.allocated += run->charge.allocated;
+    bucket->charge.values += run->charge.values;
+    bucket->touched_ns = kvt_clock_ns();
+    bucket->unsettled++;
+    bkt->unsettled++;
+    if (run->owner != NULL) {
+        run->owner->holds++;
+    }
+    bucket->runs_under_way++;
+    run->next = NULL;
+    *bucket->runs_end = run;
+    bucket->runs_end = &run->next;
+    run->in_log = true;
+    run->state = BKT_RUN_WRITING;
+    kvt_bkt_pin(bucket);
+}
+
+/* 0; -EAGAIN: later; or why it never gets one. */
+static int try_place(struct bkt *bkt, struct bkt_run *run)
+{
+    if (!run->keeps_place && !kvt_budget_possible(&bkt->budget, run->charge)) {
+        return BKT_NO_ROOM;
+    }
+    struct bkt_bucket *bucket = find_bucket(bkt, run);
+    if (bucket == NULL || bucket->runs_under_way >= bkt->runs_max ||
+        (bkt->device_full && !run->keeps_place)) {
+        return -EAGAIN;
+    }
+    struct kvt_charge short_of = kvt_budget_shortage(&bkt->budget, run->charge);
+    bool is_short = !kvt_charge_covers((struct kvt_charge){0}, short_of);
+    if (is_short && !run->keeps_place) {
+        if (!kvt_evict_allowed(&bkt->order)) {
+            return short_of.objects > 0 ? BKT_NO_KEYS : BKT_NO_ROOM;
+        }
+        bkt->room_wanted = true;
+        pthread_cond_signal(&bkt->work);
+        return -EAGAIN;
+    }
+    kvt_budget_claim(&bkt->budget, run->charge, (struct kvt_charge){0});
+    take_place(bkt, run, bucket);
+    return 0;
+}
+
+void kvt_bkt_run_start(struct bkt_run *run)
+{
+    struct bkt *bkt = run->bkt;
+    pthread_mutex_lock(&bkt->mutex);
+    bool first = bkt->line == NULL || run->keeps_place;
+    int rc = first ? try_place(bkt, run) : -EAGAIN;
+    if (rc == -EAGAIN) {
+        run->state = BKT_RUN_IN_LINE;
+        run->wait.done = line_told;
+        run->wait.arg = run;
+        kvt_fs_expect(run->queue, &run->wait);
+        run->next = NULL;
+        *bkt->line_end = run;
+        bkt->line_end = &run->next;
+    }
+    pthread_mutex_unlock(&bkt->mutex);
+    if (rc != -EAGAIN) {
+        run->granted(run, rc);
+    }
+}
+
+static void leave_line(struct bkt *bkt, struct bkt_run **at, int rc)
+{
+    struct bkt_run *run = *at;
+    *at = run->next;
+    if (bkt->line_end == &run->next) {
+        bkt->line_end = at;
+    }
+    if (run->state == BKT_RUN_IN_LINE) {
+        run->state = BKT_RUN_NEW;
+    }
+    kvt_fs_post(&run->wait, rc);
+}
+
+void kvt_bkt_line_pump(struct bkt *bkt)
+{
+    while (bkt->line != NULL) {
+        struct bkt_run *run = bkt->line;
+        struct bkt_run *next = run->next;
+        int rc = try_place(bkt, run);
+        if (rc == -EAGAIN) {
+            return;
+        }
+        /* its `next` is the bucket's list by now */
+        bkt->line = next;
+        if (next == NULL) {
+            bkt->line_end = &bkt->line;
+        }
+        if (run->state == BKT_RUN_IN_LINE) {
+            run->state = BKT_RUN_NEW;
+        }
+        kvt_fs_post(&run->wait, rc);
+    }
+    bkt->room_wanted = false;
+}
+
+void kvt_bkt_line_refuse(struct bkt *bkt, int rc)
+{
+    if (bkt->line != NULL) {
+        leave_line(bkt, &bkt->line, rc);
+    }
+}
+
+static void line_told(struct kvt_fs_elem *elem)
+{
+    struct bkt_run *run = elem->arg;
+    run->granted(run, (int)elem->result);
+}
+
+/* Outcomes ---------------------------------------------------------------- */
+
+/* Kills that did not get into the log have to be written another time: there
+ * is room for them where they came from. */
+static void end_ride(struct bkt *bkt, const struct bkt_run *run, bool back)
+{
+    bkt->kills_riding -= run->rider_count;
+    for (uint32_t i = 0; i < run->rider_count && back; i++) {
+        bkt->kills[bkt->kill_count++] = run->riders[i];
+    }
+}
+
+/* The log is through with a run. */
+static void resolve(struct bkt *bkt, struct bkt_run *run, int rc)
+{
+    struct bkt_bucket *bucket = run->bucket;
+    bucket->runs = run->next;
+    if (bucket->runs == NULL) {
+        bucket->runs_end = &bucket->runs;
+    }
+    bucket->runs_under_way--;
+    run->in_log = false;
+    run->resolved = true;
+    run->rc = rc;
+    if (rc != 0 || run->orphan) {
+        struct kvt_charge objects = {.objects = run->charge.objects};
+        kvt_budget_give_back(&bkt->budget, objects);
+    }
+    end_ride(bkt, run, rc != 0);
+    kvt_bkt_unpin(bkt, bucket);
+    if (run->orphan) {
+        run_free(run);
+    } else if (run->waiting) {
+        run->waiting = false;
+        kvt_fs_post(&run->wait, 0);
+    }
+    if (bkt->room_wanted ||
+        (bucket->state == BKT_FULL && bucket->runs_under_way == 0)) {
+        pthread_cond_signal(&bkt->work);
+    }
+    pthread_cond_broadcast(&bkt->quiet);
+}
+
+/* It stands in the log: the table takes it over. What belongs to a batch that
+ * gave it up is dead at once. */
+static void acknowledge(struct bkt *bkt, struct bkt_run *run)
+{
+    struct bkt_bucket *bucket = run->bucket;
+    struct kvt_bucket_run place = {
+        run->head.block, (uint32_t)kvt_blocks_of(run->head.record_size)};
+    int rc = kvt_bkt_table_add(&bucket->table, run->entries, run->entry_count,
+                               &place, run->kills, run->head.kill_count);
+    if (rc != 0) {
+        bucket->torn = true;
+        bucket->broken = true;
+    } else {
+        bucket->objects += run->entry_count;
+        bucket->kill_count += run->head.kill_count;
+    }
+    for (uint32_t i = 0; i < run->entry_count && rc == 0 && run->orphan; i++) {
+        struct kvt_bucket_entry entry;
+        kvt_bucket_entry_decode(
+            run->entries + (size_t)i * KVT_BUCKET_ENTRY_SIZE, &entry);
+        kvt_bkt_kill_later(bkt, bucket, entry.block, KVT_KILL_UNDONE);
+    }
+    resolve(bkt, run, rc);
+}
+
+/* Makes a run's batch sync the bucket. */
+static void call_for_sync(struct bkt_bucket *bucket, struct bkt_run *run)
+{
+    bucket->syncing = true;
+    run->must_sync = true;
+    if (run->waiting) {
+        run->waiting = false;
+        kvt_fs_post(&run->wait, 0);
+    }
+}
+
+/* Acknowledges what can be, in order. Mutex held. */
+static void advance(struct bkt *bkt, struct bkt_bucket *bucket)
+{
+    struct bkt_run *run;
+    while ((run = bucket->runs) != NULL && run->state != BKT_RUN_WRITING) {
+        if (run->state == BKT_RUN_FAILED) {
+            bucket->torn = true;
+            bucket->broken = true;
+            resolve(bkt, run, run->rc);
+        } else if (bucket->torn) {
+            resolve(bkt, run, -EAGAIN);
+        } else if (run->state == BKT_RUN_SYNCED || !bkt->sync_runs ||
+                   run->orphan) {
+            acknowledge(bkt, run);
+        } else {
+            if (!bucket->syncing) {
+                call_for_sync(bucket, run);
+            }
+            break;
+        }
+    }
+    kvt_bkt_line_pump(bkt);
+}
+
+/* A failed or unfinished run: nothing more goes to this bucket. */
+static void give_up_bucket(struct bkt *bkt, struct bkt_bucket *bucket)
+{
+    bucket->broken = true;
+    if (bkt->active == bucket) {
+        retire_active(bkt);
+    }
+}
+
+static void sync_ended(struct bkt *bkt, struct bkt_bucket *bucket,
+                       uint32_t sync_end, int rc)
+{
+    bucket->syncing = false;
+    if (rc == -ECANCELED) { /* it never started: somebody else has to */
+        advance(bkt, bucket);
+        return;
+    }
+    for (struct bkt_run *at = bucket->runs; at != NULL; at = at->next) {
+        bool covered = at->head.run < sync_end;
+        if (rc == 0 && covered && at->state == BKT_RUN_WRITTEN) {
+            at->state = BKT_RUN_SYNCED;
+        } else if (rc != 0 && at->state == BKT_RUN_WRITTEN) {
+            at->state = BKT_RUN_FAILED; /* a sync is never tried again */
+            at->rc = rc;
+        }
+    }
+    if (rc != 0) {
+        give_up_bucket(bkt, bucket);
+        bucket->torn = true;
+    }
+    advance(bkt, bucket);
+}
+
+static void sync_late(void *arg, int64_t result)
+{
+    struct bkt_run *run = arg;
+    struct bkt *bkt = run->bkt;
+    pthread_mutex_lock(&bkt->mutex);
+    sync_ended(bkt, run->bucket, run->sync_end, result < 0 ? (int)result : 0);
+    pthread_mutex_unlock(&bkt->mutex);
+}
+
+static void look(struct bkt_run *run);
+
+/* The batch does not wait for the outcome any longer. */
+static void lose_sight(struct bkt_run *run)
+{
+    struct bkt *bkt = run->bkt;
+    pthread_mutex_lock(&bkt->mutex);
+    run->orphan = true;
+    give_up_bucket(bkt, run->bucket);
+    kvt_bkt_line_pump(bkt);
+    pthread_mutex_unlock(&bkt->mutex);
+    run->ended(run, -ETIMEDOUT);
+}
+
+static void sync_done(struct kvt_fs_elem *elem)
+{
+    struct bkt_run *run = elem->arg;
+    struct bkt *bkt = run->bkt;
+    if (elem->late_follows) {
+        lose_sight(run);
+        return;
+    }
+    pthread_mutex_lock(&bkt->mutex);
+    sync_ended(bkt, run->bucket, run->sync_end,
+               elem->result < 0 ? (int)elem->result : 0);
+    look(run);
+}
+
+/* Covers all runs that are written up to the first that is not. Mutex held;
+ * released. */
+static void start_sync(struct bkt_run *run)
+{
+    struct bkt_bucket *bucket = run->bucket;
+    run->must_sync = false;
+    const struct bkt_run *at = bucket->runs;
+    while (at != NULL && at->state == BKT_RUN_WRITTEN) {
+        run->sync_end = at->head.run + 1;
+        at = at->next;
+    }
+    pthread_mutex_unlock(&run->bkt->mutex);
+    run->elem = (struct kvt_fs_elem){.op = KVT_FS_DATASYNC,
+                                     .file = bucket->file,
+                                     .deadline_ns = run->deadline_ns,
+                                     .late = sync_late,
+                                     .late_arg = run,
+                                     .done = sync_done,
+                                     .arg = run};
+    kvt_fs_submit(run->queue, &run->elem, 1);
+}
+
+/* What there is to do for a run, on its batch's thread. Mutex held;
+ * released. */
+static void look(struct bkt_run *run)
+{
+    if (run->must_sync) {
+        start_sync(run);
+        return;
+    }
+    bool resolved = run->resolved;
+    if (!resolved) {
+        run->waiting = true;
+        run->wait.done = run_told;
+        run->wait.arg = run;
+        kvt_fs_expect(run->queue, &run->wait);
+    }
+    pthread_mutex_unlock(&run->bkt->mutex);
+    if (resolved) {
+        run->ended(run, run->rc);
+    }
+}
+
+static void run_told(struct kvt_fs_elem *elem)
+{
+    struct bkt_run *run = elem->arg;
+    if (elem->result == -ETIMEDOUT) {
+        run->ended(run, -ETIMEDOUT);
+        return;
+    }
+    pthread_mutex_lock(&run->bkt->mutex);
+    look(run);
+}
+
+/* Writing ----------------------------------------------------------------- */
+
+static void write_ended(struct bkt_run *run, int64_t result)
+{
+    run->state = result < 0 ? BKT_RUN_FAILED : BKT_RUN_WRITTEN;
+    run->rc = result < 0 ? (int)result : 0;
+    if (result < 0) {
+        give_up_bucket(run->bkt, run->bucket);
+    }
+    advance(run->bkt, run->bucket);
+}
+
+static void write_late(void *arg, int64_t result)
+{
+    struct bkt_run *run = arg;
+    struct bkt *bkt = run->bkt;
+    pthread_mutex_lock(&bkt->mutex);
+    write_ended(run, result);
+    pthread_mutex_unlock(&bkt->mutex);
+}
+
+static void write_done(struct kvt_fs_elem *elem)
+{
+    struct bkt_run *run = elem->arg;
+    struct bkt *bkt = run->bkt;
+    free(run->record);
+    run->record = NULL;
+    if (elem->late_follows) {
+        lose_sight(run);
+        return;
+    }
+    pthread_mutex_lock(&bkt->mutex);
+    write_ended(run, elem->result);
+    look(run);
+}
+
+static void finish_record(struct bkt_run *run)
+{
+    uint32_t at = 0;
+    for (uint32_t i = 0; i < run->kill_count + run->rider_count; i++) {
+        kvt_bucket_kill_encode(&run->kills[i],
+                               kvt_run_kill(run->record, &run->head, at++));
+    }
+    kvt_run_record_finish(run->record, &run->head, run->bucket->seed);
+    memcpy(run->entries, kvt_run_entry(run->record, 0),
+           (size_t)run->entry_count * KVT_BUCKET_ENTRY_SIZE);
+}
+
+void kvt_bkt_run_write(struct bkt_run *run, const struct kvt_slice *slices,
+                       uint32_t slice_count)
+{
+    finish_record(run);
+    run->elem = (struct kvt_fs_elem){.op = KVT_FS_WRITE,
+                                     .file = run->bucket->file,
+                                     .offset = (uint64_t)run->head.block *
+                                               KVT_BUCKET_BLOCK,
+                                     .slices = slices,
+                                     .slice_count = slice_count,
+                                     .deadline_ns = run->deadline_ns,
+                                     .late = write_late,
+                                     .late_arg = run,
+                                     .done = write_done,
+                                     .arg = run};
+    kvt_fs_submit(run->queue, &run->elem, 1);
+}
+
+void kvt_bkt_run_settle(struct bkt_run *run)
+{
+    struct bkt *bkt = run->bkt;
+    if (run->bucket != NULL && !run->settled) {
+        run->settled = true;
+        run->bucket->unsettled--;
+        bkt->unsettled--;
+        if (run->owner != NULL) {
+            run->owner->holds--;
+        }
+        if (bkt->room_wanted || bkt->device_full) {
+            pthread_cond_signal(&bkt->work);
+        }
+    }
+}
+
+void kvt_bkt_run_expire(struct bkt_run *run)
+{
+    struct bkt *bkt = run->bkt;
+    pthread_mutex_lock(&bkt->mutex);
+    if (run->state == BKT_RUN_IN_LINE) {
+        struct bkt_run **at = &bkt->line;
+        while (*at != run) {
+            at = &(*at)->next;
+        }
+        leave_line(bkt, at, -ETIMEDOUT);
+        kvt_bkt_line_pump(bkt);
+    } else if (run->waiting) {
+        run->waiting = false;
+        run->orphan = true;
+        kvt_fs_post(&run->wait, -ETIMEDOUT);
+    }
+    pthread_mutex_unlock(&bkt->mutex);
+}
+
+/* Kills alone ------------------------------------------------------------- */
+
+struct kill_write {
+    bool done;
+    int rc;
+};
+
+static void kills_granted(struct bkt_run *run, int rc)
+{
+    (void)run;
+    (void)rc;
+}
+
+static void kills_ended(struct bkt_run *run, int rc)
+{
+    struct kill_write *write = run->arg;
+    write->rc = rc;
+    write->done = true;
+}
+
+/* A place for a run of whoever may not wait for the keeper. */
+static int place_now(struct bkt *bkt, struct bkt_run *run)
+{
+    int rc;
+    pthread_mutex_lock(&bkt->mutex);
+    while ((rc = try_place(bkt, run)) == -EAGAIN) {
+        if (bkt->active != NULL) { /* its other runs end without us */
+            pthread_cond_wait(&bkt->quiet, &bkt->mutex);
+            continue;
+        }
+        pthread_mutex_unlock(&bkt->mutex);
+        rc = kvt_bkt_make_bucket(bkt, true);
+        pthread_mutex_lock(&bkt->mutex);
+        if (rc != 0 && bkt->spare == NULL && bkt->active == NULL) {
+            break;
+        }
+    }
+    pthread_mutex_unlock(&bkt->mutex);
+    return rc;
+}
+
+/* What a sealed bucket said may go only when it stands as safely elsewhere. */
+static int sync_kills(struct bkt *bkt, const struct bkt_bucket *bucket)
+{
+    if (bkt->durability != BKT_DURABLE_SEAL) {
+        return 0; /* no sync is promised, or every run has had its own */
+    }
+    struct kvt_fs_elem sync = {.op = KVT_FS_DATASYNC, .file = bucket->file};
+    int rc = (int)kvt_fs_run(bkt->fs, &sync);
+    return rc != 0 ? rc : kvt_bkt_sync_names(bkt, bucket->writer);
+}
+
+static int write_run(struct bkt *bkt, struct bkt_run *run)
+{
+    struct kvt_fs_queue_options options = {sizeof options, 0, true};
+    struct kill_write write = {0};
+    int rc = kvt_fs_queue_open(bkt->fs, &options, &run->queue);
+    if (rc != 0) {
+        return rc;
+    }
+    run->granted = kills_granted;
+    run->ended = kills_ended;
+    run->arg = &write;
+    run->keeps_place = true;
+    rc = place_now(bkt, run);
+    if (rc == 0) {
+        uint64_t size = kvt_blocks_of(run->head.record_size);
+        struct kvt_slice slice = {run->record, (size_t)size * KVT_BUCKET_BLOCK,
+                                  NULL};
+        kvt_bkt_run_write(run, &slice, 1);
+        while (!write.done) {
+            kvt_fs_poll(run->queue, 1, 0);
+        }
+        rc = write.rc;
+        if (rc == 0) {
+            rc = sync_kills(bkt, run->bucket);
+        }
+        pthread_mutex_lock(&bkt->mutex);
+        kvt_bkt_run_settle(run);
+        pthread_mutex_unlock(&bkt->mutex);
+    }
+    kvt_fs_queue_close(run->queue);
+    return rc;
+}
+
+int kvt_bkt_write_kills(struct bkt *bkt, const struct kvt_bucket_kill *kills,
+                        size_t count)
+{
+    enum {
+        PART = 8192
+    };
+    int rc = 0;
+    do {
+        pthread_mutex_lock(&bkt->mutex);
+        size_t riding = bkt->kill_count;
+        pthread_mutex_unlock(&bkt->mutex);
+        size_t part = count < PART ? count : PART;
+        if (part == 0 && riding == 0) {
+            break;
+        }
+        struct bkt_run *run = kvt_bkt_run_new(bkt, 0, 0, 0, (uint32_t)part);
+        if (run == NULL) {
+            return -ENOMEM;
+        }
+        if (part > 0) {
+            memcpy(run->kills, kills, part * sizeof kills[0]);
+            kills += part;
+            count -= part;
+        }
+        rc = write_run(bkt, run);
+        kvt_bkt_run_drop(run);
+    } while (rc == 0);
+    return rc;
+}

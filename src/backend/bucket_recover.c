@@ -1,0 +1,481 @@
+/*
+ * Recovery: from the newest bucket to the oldest, so that what replaces or
+ * kills an object is met before the object. Of sealed buckets the tables are
+ * read, of others the runs; nothing on disk is touched before all of them
+ * have been understood.
+ */
+#include "backend/bucket_recover.h"
+
+#include "backend/kill_set.h"
+#include "core/clock.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct recovery {
+    struct bkt *bkt;
+    struct bkt_listing listing;
+    struct kvt_kill_set kills;
+};
+
+/* Names ----------------------------------------------------------------------
+ */
+
+static bool read_hex(const char *text, uint64_t *value)
+{
+    *value = 0;
+    for (int i = 0; i < 16; i++) {
+        const char *at =
+            text[i] != '\0' ? strchr("0123456789abcdef", text[i]) : NULL;
+        if (at == NULL) {
+            return false;
+        }
+        *value = *value << 4 | (uint64_t)(text[i] <= '9' ? text[i] - '0'
+                                                         : text[i] - 'a' + 10);
+    }
+    return true;
+}
+
+bool kvt_bkt_is_writer(const char *name, uint64_t *writer)
+{
+    return strncmp(name, "w-", 2) == 0 && strlen(name) == 18 &&
+           read_hex(name + 2, writer);
+}
+
+static int add_file(const struct kvt_fs_dirent *entry, void *arg)
+{
+    struct bkt_listing *listing = arg;
+    struct bkt *bkt = listing->bkt;
+    uint64_t number;
+    if (entry->type != KVT_FS_TYPE_FILE || strlen(entry->name) != 20 ||
+        strcmp(entry->name + 16, ".kvb") != 0 ||
+        !read_hex(entry->name, &number)) {
+        return 0;
+    }
+    if (listing->count == listing->capacity) {
+        size_t capacity = listing->capacity * 2 + 64;
+        struct bkt_found *found =
+            realloc(listing->found, capacity * sizeof found[0]);
+        if (found == NULL) {
+            return -ENOMEM;
+        }
+        listing->found = found;
+        listing->capacity = capacity;
+    }
+    listing->found[listing->count++] = (struct bkt_found){
+        .writer = listing->writer,
+        .number = number,
+        .seed = kvt_bucket_seed(bkt->marker.uuid, listing->writer, number),
+        .size = entry->size};
+    if (number >= bkt->next_number) {
+        bkt->next_number = number + 1; /* never again */
+    }
+    return 0;
+}
+
+/* Directories are listed first: listings must not nest on every mount. */
+struct writers {
+    uint64_t *writers;
+    size_t count;
+    size_t capacity;
+};
+
+static int add_writer(const struct kvt_fs_dirent *entry, void *arg)
+{
+    struct writers *writers = arg;
+    uint64_t writer;
+    if (entry->type != KVT_FS_TYPE_DIRECTORY ||
+        !kvt_bkt_is_writer(entry->name, &writer)) {
+        return 0;
+    }
+    if (writers->count == writers->capacity) {
+        size_t capacity = writers->capacity * 2 + 16;
+        uint64_t *larger =
+            realloc(writers->writers, capacity * sizeof larger[0]);
+        if (larger == NULL) {
+            return -ENOMEM;
+        }
+        writers->writers = larger;
+        writers->capacity = capacity;
+    }
+    writers->writers[writers->count++] = writer;
+    return 0;
+}
+
+static int older_first(const void *a, const void *b)
+{
+    const struct bkt_found *left = a;
+    const struct bkt_found *right = b;
+    if (left->number != right->number) {
+        return left->number < right->number ? -1 : 1;
+    }
+    return left->writer < right->writer ? -1 : left->writer > right->writer;
+}
+
+int kvt_bkt_list_files(struct bkt *bkt, struct bkt_listing *listing)
+{
+    struct writers writers = {0};
+    listing->bkt = bkt;
+    int rc = kvt_fs_list(bkt->fs, ".", false, add_writer, &writers);
+    for (size_t i = 0; i < writers.count && rc == 0; i++) {
+        char path[BKT_PATH_MAX];
+        size_t before = listing->count;
+        listing->writer = writers.writers[i];
+        kvt_bkt_directory(listing->writer, path);
+        rc = kvt_fs_list(bkt->fs, path, true, add_file, listing);
+        rc = rc == -ENOENT ? 0 : rc;
+        if (rc == 0 && listing->count == before && !bkt->base.args.read_only) {
+            kvt_fs_rmdir(bkt->fs, path); /* if it is empty */
+        }
+    }
+    free(writers.writers);
+    if (rc == 0 && listing->count > 1) {
+        qsort(listing->found, listing->count, sizeof listing->found[0],
+              older_first);
+    }
+    return rc;
+}
+
+uint32_t kvt_bkt_block_bits(const struct bkt *bkt,
+                            const struct bkt_listing *listing)
+{
+    /* a run may begin just below the limit */
+    uint64_t most =
+        (uint64_t)bkt->blocks_max + kvt_blocks_of(KVT_RUN_RECORD_MAX) + 1;
+    for (size_t i = 0; i < listing->count; i++) {
+        uint64_t blocks = kvt_blocks_of(listing->found[i].size);
+        most = blocks > most ? blocks : most;
+    }
+    uint32_t bits = 1;
+    while (most >> bits != 0) {
+        bits++;
+    }
+    return bits;
+}
+
+/* Looking at a file -----------------------------------------------------------
+ */
+
+static int take_parts(struct bkt_found *found, uint8_t *bytes,
+                      const struct kvt_bucket_footer *footer)
+{
+    found->kind = BKT_FOUND_SEALED;
+    found->synced = footer->synced;
+    found->sequence = footer->sequence;
+    found->sequence_end = footer->sequence_end;
+    found->value_bytes = footer->value_bytes;
+    /* one piece of memory: `entries` owns it */
+    found->table =
+        (struct bkt_table){.entries = bytes,
+                           .runs = bytes + kvt_table_runs_at(footer),
+                           .kills = bytes + kvt_table_kills_at(footer),
+                           .entry_count = footer->entry_count,
+                           .run_count = footer->run_count,
+                           .kill_count = footer->kill_count};
+    return 0;
+}
+
+static void measure(struct bkt_found *found)
+{
+    const struct bkt_table *table = &found->table;
+    for (uint32_t i = 0; i < table->entry_count; i++) {
+        struct kvt_bucket_entry entry;
+        kvt_bucket_entry_decode(
+            table->entries + (size_t)i * KVT_BUCKET_ENTRY_SIZE, &entry);
+        found->value_bytes += entry.length;
+        if (entry.sequence >= found->sequence_end) {
+            found->sequence_end = entry.sequence + 1;
+        }
+    }
+}
+
+static int read_header(struct bkt *bkt, const char *path,
+                       struct kvt_bucket_header *header)
+{
+    uint8_t bytes[KVT_BUCKET_HEADER_SIZE];
+    struct kvt_slice slice = {bytes, sizeof bytes, NULL};
+    struct kvt_fs_elem fetch = {
+        .op = KVT_FS_FETCH, .path = path, .slices = &slice, .slice_count = 1};
+    int64_t got = kvt_fs_run(bkt->fs, &fetch);
+    if (got < 0) {
+        return (int)got;
+    }
+    return got == (int64_t)sizeof bytes
+               ? kvt_bucket_header_decode(bytes, header)
+               : -EBADMSG;
+}
+
+static bool is_same_boot(const struct bkt *bkt,
+                         const struct kvt_bucket_header *header)
+{
+    static const uint8_t unknown[16];
+    return memcmp(header->boot, bkt->boot, sizeof header->boot) == 0 &&
+           memcmp(header->boot, unknown, sizeof unknown) != 0;
+}
+
+/* A file without a table that holds. */
+static int look_at_unsealed(struct bkt *bkt, struct bkt_found *found,
+                            const char *path)
+{
+    struct kvt_bucket_header header;
+    if (found->size == 0) {
+        found->kind = BKT_FOUND_EMPTY;
+        return 0;
+    }
+    int rc = read_header(bkt, path, &header);
+    if (rc == -EBADMSG ||
+        (rc == 0 &&
+         (memcmp(header.uuid, bkt->marker.uuid, 16) != 0 ||
+          header.writer != found->writer || header.number != found->number))) {
+        found->kind = BKT_FOUND_FOREIGN;
+        kvt_backend_log(&bkt->base, KVT_LOG_WARN,
+                        "%s is no bucket of this store, or its header is "
+                        "damaged; it is left alone",
+                        path);
+        return 0;
+    }
+    if (rc != 0 || bkt->base.args.read_only) {
+        found->kind = BKT_FOUND_FOREIGN; /* its owner may still write it */
+        return rc;
+    }
+    found->sequence = header.sequence;
+    found->sequence_end = header.sequence;
+    found->trusted = is_same_boot(bkt, &header) &&
+                     kvt_fs_facts(bkt->fs)->bytes_outlive_process;
+    rc = kvt_bkt_walk_unsealed(bkt, found, path);
+    found->kind =
+        found->table.run_count > 0 ? BKT_FOUND_UNSEALED : BKT_FOUND_EMPTY;
+    measure(found);
+    return rc;
+}
+
+/* Into the index
+ * ---------------------------------------------------------------*/
+
+static int add_kills(struct recovery *recovery, const struct bkt_found *found)
+{
+    const struct bkt_table *table = &found->table;
+    struct kvt_bucket_kill kill;
+    struct kvt_bucket_entry entry;
+    int rc = 0;
+    for (uint32_t i = 0; i < table->kill_count && rc == 0; i++) {
+        kvt_bucket_kill_decode(table->kills + (size_t)i * KVT_BUCKET_KILL_SIZE,
+                               &kill);
+        if (kill.cause == KVT_KILL_REMOVED || kill.cause == KVT_KILL_UNDONE) {
+            rc = kvt_kill_set_add(
+                &recovery->kills, kill.writer, kill.number, kill.block,
+                kill.cause == KVT_KILL_UNDONE ? KVT_NEVER_COUNTED : KVT_KILLED);
+        }
+    }
+    for (uint32_t i = 0; i < table->kill_count && rc == 0; i++) {
+        kvt_bucket_kill_decode(table->kills + (size_t)i * KVT_BUCKET_KILL_SIZE,
+                               &kill);
+        if (kill.cause == KVT_KILL_REMOVED || kill.cause == KVT_KILL_UNDONE) {
+            continue;
+        }
+        kvt_bucket_entry_decode(table->entries + (size_t)(kill.cause - 1) *
+                                                     KVT_BUCKET_ENTRY_SIZE,
+                                &entry);
+        if (kvt_kill_set_find(&recovery->kills, found->writer, found->number,
+                              entry.block) != KVT_NEVER_COUNTED) {
+            rc = kvt_kill_set_add(&recovery->kills, kill.writer, kill.number,
+                                  kill.block, KVT_KILLED);
+        }
+    }
+    return rc;
+}
+
+static int add_entry(struct recovery *recovery, struct bkt_found *found,
+                     const struct kvt_bucket_entry *entry)
+{
+    struct bkt *bkt = recovery->bkt;
+    struct kvt_index_entry there;
+    bool is_there;
+    if (kvt_kill_set_find(&recovery->kills, found->writer, found->number,
+                          entry->block) != KVT_NOT_KILLED) {
+        return 0;
+    }
+    kvt_place_index_find(&bkt->index, &entry->key_hash, &there, &is_there, 1);
+    if (is_there) {
+        return 0; /* a newer one */
+    }
+    struct kvt_index_entry place = {
+        .place = bkt_place(bkt, found->bucket, entry->block),
+        .length = entry->length,
+        .check = (uint32_t)entry->check};
+    int rc = kvt_place_index_put(&bkt->index, entry->key_hash, &place, &there);
+    if (rc == 0) {
+        kvt_bkt_object_lives(bkt, found->bucket, entry->length);
+        bkt->budget.used.objects++;
+    }
+    return rc;
+}
+
+static struct kvt_charge charge_of(const struct bkt *bkt,
+                                   const struct bkt_found *found)
+{
+    uint64_t unit = kvt_fs_facts(bkt->fs)->allocation_unit;
+    uint64_t size = (found->size + unit - 1) / unit * unit;
+    if (found->kind == BKT_FOUND_UNSEALED) {
+        size += kvt_bucket_table_size(found->table.entry_count,
+                                      found->table.run_count,
+                                      found->table.kill_count) +
+                KVT_BUCKET_BLOCK * 2;
+    }
+    return (struct kvt_charge){.allocated = size, .values = found->value_bytes};
+}
+
+/* Opens it for the table that it still lacks. */
+static void adopt_unsealed(struct bkt *bkt, struct bkt_found *found)
+{
+    struct bkt_bucket *bucket = found->bucket;
+    char path[BKT_PATH_MAX];
+    kvt_bkt_path(bucket, path);
+    struct kvt_fs_elem open = {
+        .op = KVT_FS_OPEN, .path = path, .flags = KVT_FS_FOR_WRITE};
+    bucket->table = found->table;
+    found->table = (struct bkt_table){0};
+    bucket->blocks = (uint32_t)kvt_blocks_of(found->size);
+    bool opened = kvt_fs_run(bkt->fs, &open) == 0;
+    if (opened) {
+        bucket->file = open.file;
+        bucket->writable = true;
+    }
+    bkt_set_state(bucket, opened ? BKT_FULL : BKT_CLOSED);
+}
+
+static int take_bucket(struct recovery *recovery, struct bkt_found *found)
+{
+    struct bkt *bkt = recovery->bkt;
+    struct bkt_bucket *bucket =
+        kvt_bkt_bucket_add(bkt, found->writer, found->number);
+    if (bucket == NULL) {
+        return -ENOMEM;
+    }
+    found->bucket = bucket;
+    bucket->sequence = found->sequence;
+    bucket->objects = found->table.entry_count;
+    bucket->run_count = found->table.run_count;
+    bucket->kill_count = found->table.kill_count;
+    bucket->always_verify = !found->synced;
+    bucket->charge = charge_of(bkt, found);
+    kvt_charge_add(&bkt->budget.used, bucket->charge);
+    int rc = add_kills(recovery, found);
+    for (uint32_t i = found->table.entry_count; i > 0 && rc == 0; i--) {
+        struct kvt_bucket_entry entry;
+        kvt_bucket_entry_decode(found->table.entries +
+                                    (size_t)(i - 1) * KVT_BUCKET_ENTRY_SIZE,
+                                &entry);
+        rc = add_entry(recovery, found, &entry);
+    }
+    if (found->kind == BKT_FOUND_UNSEALED) {
+        adopt_unsealed(bkt, found);
+    } else {
+        bkt_set_state(bucket, BKT_SEALED);
+        free(found->table.entries);
+        found->table = (struct bkt_table){0};
+    }
+    return rc;
+}
+
+static int recover_one(struct recovery *recovery, struct bkt_found *found)
+{
+    struct bkt *bkt = recovery->bkt;
+    struct bkt_bucket name = {.writer = found->writer, .number = found->number};
+    struct kvt_bucket_footer footer;
+    uint8_t *bytes = NULL;
+    char path[BKT_PATH_MAX];
+    kvt_bkt_path(&name, path);
+    int rc = kvt_bkt_table_read(bkt, path, found->seed, &footer, &bytes);
+    if (rc == 0) {
+        rc = take_parts(found, bytes, &footer);
+    } else if (rc == -EBADMSG) {
+        rc = look_at_unsealed(bkt, found, path);
+    } else if (rc == -ENOENT) {
+        return 0;
+    }
+    if (rc == 0 && found->sequence_end > bkt->next_sequence) {
+        bkt->next_sequence = found->sequence_end;
+    }
+    if (rc == 0 && (found->kind == BKT_FOUND_SEALED ||
+                    found->kind == BKT_FOUND_UNSEALED)) {
+        rc = take_bucket(recovery, found);
+    }
+    return rc;
+}
+
+/* After all was understood
+ * ----------------------------------------------------*/
+
+static void remove_orphan(struct bkt *bkt, const struct bkt_found *found)
+{
+    struct bkt_bucket name = {.writer = found->writer, .number = found->number};
+    char path[BKT_PATH_MAX];
+    kvt_bkt_path(&name, path);
+    struct kvt_fs_elem remove = {.op = KVT_FS_REMOVE, .path = path};
+    if (kvt_fs_run(bkt->fs, &remove) == 0) {
+        bkt->recovery.orphans++;
+    }
+    kvt_bkt_directory(found->writer, path);
+    kvt_fs_rmdir(bkt->fs, path);
+}
+
+static void settle(struct recovery *recovery)
+{
+    struct bkt *bkt = recovery->bkt;
+    for (size_t i = 0; i < recovery->listing.count; i++) {
+        const struct bkt_found *found = &recovery->listing.found[i];
+        if (found->bucket != NULL) {
+            kvt_evict_add(&bkt->order, &found->bucket->order);
+            if (found->bucket->live_objects == 0) {
+                bkt->dead_found = true;
+            }
+        } else if (found->kind == BKT_FOUND_EMPTY &&
+                   !bkt->base.args.read_only) {
+            remove_orphan(bkt, found);
+        }
+    }
+}
+
+static int failed(const struct bkt *bkt, int rc, struct kvt_error *err)
+{
+    if (rc == -EPROTONOSUPPORT) {
+        return kvt_error_set(
+            err, KVT_ERR_NOT_SUPPORTED, EPROTONOSUPPORT, bkt->base.args.path,
+            "use the version of kvtier that wrote it; nothing was touched",
+            "a bucket of the store has a format version that this build does "
+            "not know");
+    }
+    return kvt_error_set(err, kvt_status_of(KVT_FAULT_READ, -rc, false), -rc,
+                         bkt->base.args.path,
+                         "check the file system under the store",
+                         "reading the buckets: %s", strerror(-rc));
+}
+
+int kvt_bkt_recover(struct bkt *bkt, struct kvt_error *err)
+{
+    struct recovery recovery = {.bkt = bkt};
+    struct bkt_listing *listing = &recovery.listing;
+    int rc = kvt_bkt_list_files(bkt, listing);
+    bkt->block_bits = kvt_bkt_block_bits(bkt, listing);
+    bool kept = rc == 0 && kvt_bkt_checkpoint_read(bkt, listing) == 0;
+    for (size_t i = listing->count; i > 0 && rc == 0 && !kept; i--) {
+        rc = recover_one(&recovery, &listing->found[i - 1]);
+    }
+    if (rc == 0 && !kept) {
+        settle(&recovery);
+    }
+    for (size_t i = 0; i < listing->count; i++) {
+        struct bkt_table *table = &listing->found[i].table;
+        if (listing->found[i].kind == BKT_FOUND_SEALED) {
+            free(table->entries);
+        } else {
+            kvt_bkt_table_free(table);
+        }
+    }
+    free(listing->found);
+    kvt_kill_set_fini(&recovery.kills);
+    bkt->recovery.objects = kvt_place_index_count(&bkt->index);
+    return rc != 0 ? failed(bkt, rc, err) : KVT_OK;
+}

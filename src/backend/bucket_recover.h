@@ -1,0 +1,48 @@
+/* What recovery finds, bucket by bucket. */
+#ifndef KVT_BACKEND_BUCKET_RECOVER_H
+#define KVT_BACKEND_BUCKET_RECOVER_H
+
+#include "backend/bucket.h"
+
+/* A file with the name of a bucket. */
+struct bkt_found {
+    uint64_t writer;
+    uint64_t number;
+    uint64_t seed;
+    uint64_t size;
+    /* once it was looked at */
+    enum {
+        BKT_FOUND_FOREIGN, /* not of this store, or nothing that we know */
+        BKT_FOUND_EMPTY,   /* ours, without a run: what a dead owner left */
+        BKT_FOUND_SEALED,
+        BKT_FOUND_UNSEALED,
+    } kind;
+    bool synced;
+    bool trusted; /* unsealed: what it was written with outlived the writer */
+    uint64_t sequence;
+    uint64_t sequence_end;
+    uint64_t value_bytes;
+    struct bkt_table table; /* freed when the index has it, unless unsealed */
+    struct bkt_bucket *bucket;
+};
+
+struct bkt_listing {
+    struct bkt *bkt;
+    struct bkt_found *found; /* oldest first */
+    size_t count;
+    size_t capacity;
+    uint64_t writer; /* being listed */
+};
+
+/* All files with the names of buckets. 0 or -errno. */
+int kvt_bkt_list_files(struct bkt *bkt, struct bkt_listing *listing);
+
+/* bucket_walk.c: fills found->table from the runs. */
+int kvt_bkt_walk_unsealed(struct bkt *bkt, struct bkt_found *found,
+                          const char *path);
+
+/* Bits of a place that a block of these files takes. */
+uint32_t kvt_bkt_block_bits(const struct bkt *bkt,
+                            const struct bkt_listing *listing);
+
+#endif

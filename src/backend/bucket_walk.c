@@ -1,0 +1,218 @@
+/* A bucket that was not sealed: its runs are walked, from the header to where
+ * the log ends. A run whose record is not whole ends it. The values of the
+ * last runs, which a killed process may have torn, are read and checked; all
+ * of them when the machine was down since, or when what a process wrote does
+ * not outlive it. */
+#include "backend/bucket.h"
+#include "backend/bucket_recover.h"
+#include "core/bytes.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    PIECE = 64 * 1024, /* mostly a whole record */
+};
+
+struct run_place {
+    struct kvt_run_head head;
+    uint32_t first_entry;
+};
+
+struct walk {
+    struct bkt *bkt;
+    struct bkt_found *found;
+    struct kvt_fs_file *file;
+    uint8_t *piece;
+    uint8_t *record; /* of the last run; `piece`, or its own memory */
+    struct run_place *runs;
+    uint32_t run_count;
+    uint32_t run_capacity;
+};
+
+static int64_t read_at(struct walk *walk, uint64_t offset, void *bytes,
+                       size_t size)
+{
+    struct kvt_slice slice = {bytes, size, NULL};
+    struct kvt_fs_elem read = {.op = KVT_FS_READ,
+                               .file = walk->file,
+                               .offset = offset,
+                               .slices = &slice,
+                               .slice_count = 1};
+    return kvt_fs_run(walk->bkt->fs, &read);
+}
+
+/* The record at a block: 1 when there is a whole one, 0 at the end of the
+ * log, or -errno. */
+static int read_record(struct walk *walk, uint32_t block, uint32_t number,
+                       struct kvt_run_head *head)
+{
+    uint64_t offset = (uint64_t)block * KVT_BUCKET_BLOCK;
+    int64_t got = read_at(walk, offset, walk->piece, PIECE);
+    if (got < (int64_t)KVT_RUN_HEAD_SIZE) {
+        return got < 0 ? (int)got : 0;
+    }
+    if (!kvt_run_head_decode(walk->piece, head) || head->run != number ||
+        head->block != block ||
+        offset + (uint64_t)head->blocks * KVT_BUCKET_BLOCK >
+            walk->found->size) {
+        return 0;
+    }
+    if (walk->record != walk->piece) {
+        free(walk->record);
+    }
+    walk->record = walk->piece;
+    if (head->record_size > PIECE) {
+        walk->record = malloc(head->record_size);
+        if (walk->record == NULL) {
+            walk->record = walk->piece;
+            return -ENOMEM;
+        }
+        got = read_at(walk, offset, walk->record, head->record_size);
+    }
+    if (got < (int64_t)head->record_size) {
+        return got < 0 ? (int)got : 0;
+    }
+    return kvt_run_record_check(walk->record, head, walk->found->seed) == 0;
+}
+
+static int take_record(struct walk *walk, const struct kvt_run_head *head)
+{
+    struct bkt_table *table = &walk->found->table;
+    if (walk->run_count == walk->run_capacity) {
+        uint32_t capacity = walk->run_capacity * 2 + 16;
+        struct run_place *runs = realloc(walk->runs, capacity * sizeof runs[0]);
+        if (runs == NULL) {
+            return -ENOMEM;
+        }
+        walk->runs = runs;
+        walk->run_capacity = capacity;
+    }
+    walk->runs[walk->run_count++] =
+        (struct run_place){*head, table->entry_count};
+    struct kvt_bucket_kill *kills =
+        malloc((head->kill_count + 1) * sizeof kills[0]);
+    if (kills == NULL) {
+        return -ENOMEM;
+    }
+    for (uint32_t i = 0; i < head->kill_count; i++) {
+        kvt_bucket_kill_decode(kvt_run_kill(walk->record, head, i), &kills[i]);
+    }
+    struct kvt_bucket_run run = {head->block,
+                                 (uint32_t)kvt_blocks_of(head->record_size)};
+    int rc =
+        kvt_bkt_table_add(table, kvt_run_entry(walk->record, 0),
+                          head->entry_count, &run, kills, head->kill_count);
+    free(kills);
+    return rc;
+}
+
+/* Torn values ----------------------------------------------------------------
+ */
+
+/* An object whose bytes are not there never counted. */
+static int undo_entry(struct walk *walk, const struct kvt_bucket_entry *entry)
+{
+    struct bkt_found *found = walk->found;
+    struct bkt_table *table = &found->table;
+    struct kvt_bucket_kill kill = {found->writer, found->number, entry->block,
+                                   KVT_KILL_UNDONE};
+    struct kvt_bucket_run none = {0, 0};
+    walk->bkt->recovery.dropped_records++;
+    int rc = kvt_bkt_table_add(table, NULL, 0, &none, &kill, 1);
+    table->run_count -= rc == 0; /* a kill of no run */
+    return rc;
+}
+
+static int check_value(struct walk *walk, const struct kvt_bucket_entry *entry,
+                       struct kvt_key key)
+{
+    uint8_t *bytes = malloc((size_t)entry->length + 1);
+    if (bytes == NULL) {
+        return -ENOMEM;
+    }
+    int64_t got = read_at(walk, (uint64_t)entry->block * KVT_BUCKET_BLOCK,
+                          bytes, entry->length);
+    struct kvt_slice slice = {bytes, entry->length, NULL};
+    bool good =
+        got == (int64_t)entry->length &&
+        kvt_bkt_check(walk->bkt, key, &slice, 1, entry->length) == entry->check;
+    free(bytes);
+    return got < 0 && got != -EIO ? (int)got : good ? 1 : 0;
+}
+
+static int check_run(struct walk *walk, const struct run_place *run)
+{
+    struct kvt_run_head head;
+    int rc = read_record(walk, run->head.block, run->head.run, &head);
+    if (rc <= 0) {
+        return rc < 0 ? rc : -EIO; /* it was there just now */
+    }
+    struct kvt_run_keys keys = kvt_run_keys_begin(walk->record, &head);
+    for (uint32_t i = 0; i < head.entry_count; i++) {
+        struct kvt_bucket_entry entry;
+        kvt_bucket_entry_decode(kvt_run_entry(walk->record, i), &entry);
+        rc = check_value(walk, &entry, kvt_run_keys_next(&keys));
+        if (rc == 0) {
+            rc = undo_entry(walk, &entry);
+        }
+        if (rc < 0) {
+            return rc;
+        }
+    }
+    return 0;
+}
+
+static int check_values(struct walk *walk)
+{
+    uint32_t first = 0;
+    if (walk->found->trusted && walk->run_count > BKT_RUNS_MAX) {
+        first = walk->run_count - BKT_RUNS_MAX;
+    }
+    int rc = 0;
+    for (uint32_t i = first; i < walk->run_count && rc == 0; i++) {
+        rc = check_run(walk, &walk->runs[i]);
+    }
+    return rc;
+}
+
+/* ----------------------------------------------------------------------------*/
+
+static int walk_runs(struct walk *walk)
+{
+    uint32_t block = 1;
+    int rc = 1;
+    while (rc == 1 && (uint64_t)block * KVT_BUCKET_BLOCK < walk->found->size) {
+        struct kvt_run_head head;
+        rc = read_record(walk, block, walk->run_count, &head);
+        if (rc == 1) {
+            int taken = take_record(walk, &head);
+            rc = taken != 0 ? taken : 1;
+            block += head.blocks;
+        } else if (rc == 0) {
+            walk->bkt->recovery.dropped_records++;
+        }
+    }
+    return rc < 0 ? rc : check_values(walk);
+}
+
+int kvt_bkt_walk_unsealed(struct bkt *bkt, struct bkt_found *found,
+                          const char *path)
+{
+    struct kvt_fs_elem open = {.op = KVT_FS_OPEN, .path = path};
+    int rc = (int)kvt_fs_run(bkt->fs, &open);
+    if (rc != 0) {
+        return rc;
+    }
+    struct walk walk = {.bkt = bkt, .found = found, .file = open.file};
+    walk.piece = aligned_alloc(KVT_BUCKET_BLOCK, PIECE);
+    walk.record = walk.piece;
+    rc = walk.piece != NULL ? walk_runs(&walk) : -ENOMEM;
+    if (walk.record != walk.piece) {
+        free(walk.record);
+    }
+    free(walk.piece);
+    free(walk.runs);
+    kvt_bkt_file_close(bkt, open.file);
+    return rc;
+}
