@@ -55,7 +55,9 @@ static const struct kvt_fs_module *find_table(void *handle)
     void *address = dlsym(handle, "kvt_fs_module");
     if (address == NULL ||
         dladdr1(address, &info, (void **)&symbol, RTLD_DL_SYMENT) == 0 ||
-        symbol == NULL || symbol->st_size < 2 * sizeof(uint32_t)) {
+        symbol == NULL || ELF64_ST_TYPE(symbol->st_info) != STT_OBJECT ||
+        symbol->st_size < 2 * sizeof(uint32_t) ||
+        (uintptr_t)address % _Alignof(struct kvt_fs_module) != 0) {
         return NULL;
     }
     const struct kvt_fs_module *table = address;
