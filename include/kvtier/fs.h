@@ -119,7 +119,8 @@ enum kvt_fs_op {
     KVT_FS_REMOVE,  /* of the file `path` */
     KVT_FS_FETCH,   /* slices from the file `path` */
     KVT_FS_PUBLISH, /* slices to the file `path`, which appears whole or not
-                       at all; `temp_path` in between */
+                       at all; `temp_path` in between. Makes the directories
+                       of both that are missing */
     KVT_FS_WAIT,    /* completed by kvt_fs_post from any thread */
     KVT_FS_OP_COUNT,
 };
@@ -388,9 +389,11 @@ struct kvt_fs_ops {
     /* Carries out one element, blocking, from any thread; returns the
      * result. Required unless the ring takes all operations. -EOPNOTSUPP for
      * FETCH and PUBLISH makes the core emulate them from OPEN, READ, WRITE,
-     * sync, CLOSE and rename. It is never given a transfer above
-     * facts.transfer_max, more slices than facts.slices_max, or one that is
-     * not aligned as the facts say; a ring is given transfers as they come. */
+     * sync, CLOSE and rename (PUBLISH only where facts.atomic_rename holds;
+     * with IF_ABSENT, rename_noreplace or hard_links). It is never given a
+     * transfer above facts.transfer_max, more slices than facts.slices_max, or
+     * one that is not aligned as the facts say; a ring is given transfers as
+     * they come. */
     int64_t (*execute)(struct kvt_fs *fs, struct kvt_fs_elem *elem);
     /* required control calls, as the functions above */
     int (*mkdirs)(struct kvt_fs *fs, const char *path);
