@@ -1,6 +1,7 @@
 /* Elements of the posix adapter, each by blocking calls relative to the root's
  * descriptor. */
 #define _GNU_SOURCE /* fallocate */
+#include "fs/part.h"
 #include "fs/posix.h"
 
 #include <errno.h>
@@ -65,48 +66,18 @@ static int64_t posix_close(struct kvt_fs_file *base)
 
 /* Transfers --------------------------------------------------------------- */
 
-/* Where a transfer goes on inside an element's slices. */
-struct cursor {
-    const struct kvt_slice *slices;
-    uint32_t count;
-    uint32_t slice;
-    size_t into; /* bytes of that slice that are done */
-};
-
-static int next_pieces(const struct cursor *at, struct iovec *pieces)
+static int next_pieces(struct kvt_rest rest, struct iovec *pieces)
 {
     int count = 0;
-    size_t bytes = 0;
-    size_t into = at->into;
-    for (uint32_t i = at->slice;
-         i < at->count && count < PIECES_MAX && bytes < CALL_BYTES_MAX; i++) {
-        size_t size = at->slices[i].size - into;
-        if (size > CALL_BYTES_MAX - bytes) {
-            size = CALL_BYTES_MAX - bytes;
-        }
-        if (size > 0) {
-            pieces[count].iov_base = (char *)at->slices[i].base + into;
-            pieces[count].iov_len = size;
-            count++;
-            bytes += size;
-        }
-        into = 0;
+    size_t room = CALL_BYTES_MAX;
+    while (rest.count > 0 && count < PIECES_MAX && room > 0) {
+        struct kvt_slice front = kvt_rest_front(&rest);
+        size_t size = front.size < room ? front.size : room;
+        pieces[count++] = (struct iovec){front.base, size};
+        room -= size;
+        kvt_rest_advance(&rest, size);
     }
     return count;
-}
-
-static void advance(struct cursor *at, size_t bytes)
-{
-    while (bytes > 0) {
-        size_t left = at->slices[at->slice].size - at->into;
-        if (bytes < left) {
-            at->into += bytes;
-            return;
-        }
-        bytes -= left;
-        at->slice++;
-        at->into = 0;
-    }
 }
 
 /* One call. A single piece takes the plain call: the kernel has less to do
@@ -126,17 +97,16 @@ static int64_t posix_transfer(struct kvt_fs_elem *elem)
 {
     int fd = ((struct posix_file *)elem->file)->fd;
     bool write = elem->op == KVT_FS_WRITE;
-    struct cursor at = {elem->slices, elem->slice_count, 0, 0};
+    struct kvt_rest rest = kvt_rest_of(elem);
     struct iovec pieces[PIECES_MAX];
     int64_t total = 0;
 
     for (;;) {
-        int count = next_pieces(&at, pieces);
+        int count = next_pieces(rest, pieces);
         if (count == 0) {
             return total;
         }
-        off_t offset = (off_t)(elem->offset + (uint64_t)total);
-        ssize_t done = posix_call(fd, write, pieces, count, offset);
+        ssize_t done = posix_call(fd, write, pieces, count, (off_t)rest.offset);
         if (done < 0 && errno == EINTR) {
             continue;
         }
@@ -147,7 +117,7 @@ static int64_t posix_transfer(struct kvt_fs_elem *elem)
             return write ? -EIO : total; /* a read is at the end */
         }
         total += done;
-        advance(&at, (size_t)done);
+        kvt_rest_advance(&rest, (uint64_t)done);
     }
 }
 
