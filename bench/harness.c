@@ -1,6 +1,5 @@
 #include "harness.h"
 
-#include "fs/registry.h"
 #include "pairs.h"
 
 #include <stdarg.h>

@@ -92,6 +92,10 @@ static int config_run(struct cli *cli)
     if (status != CLI_DONE) {
         return status;
     }
+    struct kvt_error error = {0};
+    if (kvt_config_load_modules(cli->config, &error) != KVT_OK) {
+        return cli_report_error(cli, &error, "");
+    }
     if (cli_has(cli, "--explain")) {
         return explain(cli, cli_value(cli, "--explain"));
     }

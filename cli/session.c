@@ -37,6 +37,45 @@ static int setting_apply(struct cli *cli, const char *setting)
     return status;
 }
 
+/* The order of the -o: where modules are; the backend, whose keys --path and
+ * --fs are; the adapter, which may bring settings along; the others. */
+enum stage {
+    STAGE_MODULES,
+    STAGE_BACKEND,
+    STAGE_FS,
+    STAGE_OTHERS
+};
+
+static bool is_key(const char *setting, const char *key)
+{
+    size_t size = strlen(key);
+    return strncmp(setting, key, size) == 0 && setting[size] == '=';
+}
+
+static enum stage stage_of(const char *setting)
+{
+    if (is_key(setting, "module_path")) {
+        return STAGE_MODULES;
+    }
+    if (is_key(setting, "backend")) {
+        return STAGE_BACKEND;
+    }
+    return is_key(setting, "fs") || is_key(setting, "distributed.fs")
+               ? STAGE_FS
+               : STAGE_OTHERS;
+}
+
+static int settings_apply(struct cli *cli, enum stage stage)
+{
+    int status = CLI_DONE;
+    for (size_t i = 0; i < cli->setting_count && status == CLI_DONE; i++) {
+        if (stage_of(cli->settings[i]) == stage) {
+            status = setting_apply(cli, cli->settings[i]);
+        }
+    }
+    return status;
+}
+
 static const char *config_text(const struct cli *cli, const char *key)
 {
     struct kvt_setting setting;
@@ -61,17 +100,23 @@ static int options_apply(struct cli *cli)
     if (cli->backend != NULL) {
         status = cli_config_set(cli, "backend", cli->backend);
     }
-    for (size_t i = 0; i < cli->setting_count && status == CLI_DONE; i++) {
-        status = setting_apply(cli, cli->settings[i]);
+    if (status == CLI_DONE) {
+        status = settings_apply(cli, STAGE_BACKEND);
     }
     bool distributed = is_distributed(cli);
-    if (cli->path != NULL && status == CLI_DONE) {
-        status = cli_config_set(cli, distributed ? "distributed.path" : "path",
-                                cli->path);
+    if (status == CLI_DONE) {
+        status = settings_apply(cli, STAGE_FS);
     }
     if (cli->fs != NULL && status == CLI_DONE) {
         status =
             cli_config_set(cli, distributed ? "distributed.fs" : "fs", cli->fs);
+    }
+    if (status == CLI_DONE) {
+        status = settings_apply(cli, STAGE_OTHERS);
+    }
+    if (cli->path != NULL && status == CLI_DONE) {
+        status = cli_config_set(cli, distributed ? "distributed.path" : "path",
+                                cli->path);
     }
     if (cli->read_only && status == CLI_DONE) {
         status = cli_config_set(cli, "read_only", "on");
@@ -79,12 +124,39 @@ static int options_apply(struct cli *cli)
     return status;
 }
 
-int cli_config_build(struct cli *cli)
+/* Opens the configuration with what tells where modules are. */
+static int config_begin(struct cli *cli)
 {
     struct kvt_error error = {0};
     cli->config = kvt_config_open();
     if (cli->config == NULL) {
         cli_memory_short();
+    }
+    int status = settings_apply(cli, STAGE_MODULES);
+    if (status == CLI_DONE &&
+        kvt_config_load_module_path(cli->config, cli->config_file, &error) !=
+            KVT_OK) {
+        status = config_failed(cli, &error);
+    }
+    return status;
+}
+
+int cli_config_modules(struct cli *cli)
+{
+    int status = config_begin(cli);
+    /* a name that is none yet is what one looks for in the list */
+    if (status == CLI_DONE && cli->fs != NULL && strchr(cli->fs, '/') != NULL) {
+        status = cli_config_set(cli, "fs", cli->fs);
+    }
+    return status;
+}
+
+int cli_config_build(struct cli *cli)
+{
+    struct kvt_error error = {0};
+    int status = config_begin(cli);
+    if (status != CLI_DONE) {
+        return status;
     }
     if (cli->config_file != NULL &&
         kvt_config_load_file(cli->config, cli->config_file, &error) != KVT_OK) {

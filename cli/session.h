@@ -11,6 +11,10 @@
  * wrong) or CLI_FAILED after it has said so. */
 int cli_config_build(struct cli *cli);
 
+/* Begins the configuration with what tells where adapters in files of their
+ * own are, and takes nothing else. Returns as above. */
+int cli_config_modules(struct cli *cli);
+
 enum cli_access {
     CLI_READ,  /* opens read-only: creates nothing, needs no lock */
     CLI_WRITE, /* opens as the owner, unless --read-only was given */

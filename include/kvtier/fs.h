@@ -26,6 +26,9 @@
  *   7. unmount comes when no queue, file, lock or memory is open; it frees
  *      all.
  *
+ * An adapter is part of the library, or a module: a file kvtier-fs-NAME.so,
+ * see the end of this header. A module is never unloaded again.
+ *
  * What the core does for every adapter: it checks results (a write is whole
  * or an error), bounds what a queue holds, keeps chains in order, splits at
  * the largest transfer, moves unaligned reads through memory of its own, and
@@ -116,7 +119,8 @@ enum kvt_fs_op {
     KVT_FS_REMOVE,  /* of the file `path` */
     KVT_FS_FETCH,   /* slices from the file `path` */
     KVT_FS_PUBLISH, /* slices to the file `path`, which appears whole or not
-                       at all; `temp_path` in between */
+                       at all; `temp_path` in between. Makes the directories
+                       of both that are missing */
     KVT_FS_WAIT,    /* completed by kvt_fs_post from any thread */
     KVT_FS_OP_COUNT,
 };
@@ -249,6 +253,8 @@ KVT_API int kvt_mem_alloc(struct kvt_fs *fs, size_t size, struct kvt_mem **mem);
  * foreign where deadlines are concerned. */
 KVT_API int kvt_mem_register(struct kvt_fs *fs, void *base, size_t size,
                              struct kvt_mem **mem);
+/* For adapters: the cookie that their mem_alloc or mem_register gave for it. */
+KVT_API void *kvt_mem_cookie(const struct kvt_mem *mem);
 
 /* Control calls: blocking, rare. 0 or -errno ------------------------------ */
 
@@ -334,8 +340,9 @@ KVT_API void kvt_fs_counters(const struct kvt_fs *fs,
 
 /* The table of an adapter ------------------------------------------------- */
 
+/* Borrowed until mount returns. */
 struct kvt_fs_mount_args {
-    size_t size;
+    size_t size;      /* of this struct */
     const char *root; /* absolute */
     const struct kvt_config *config;
     bool read_only;       /* create nothing */
@@ -382,9 +389,11 @@ struct kvt_fs_ops {
     /* Carries out one element, blocking, from any thread; returns the
      * result. Required unless the ring takes all operations. -EOPNOTSUPP for
      * FETCH and PUBLISH makes the core emulate them from OPEN, READ, WRITE,
-     * sync, CLOSE and rename. It is never given a transfer above
-     * facts.transfer_max, more slices than facts.slices_max, or one that is
-     * not aligned as the facts say; a ring is given transfers as they come. */
+     * sync, CLOSE and rename (PUBLISH only where facts.atomic_rename holds;
+     * with IF_ABSENT, rename_noreplace or hard_links). It is never given a
+     * transfer above facts.transfer_max, more slices than facts.slices_max, or
+     * one that is not aligned as the facts say; a ring is given transfers as
+     * they come. */
     int64_t (*execute)(struct kvt_fs *fs, struct kvt_fs_elem *elem);
     /* required control calls, as the functions above */
     int (*mkdirs)(struct kvt_fs *fs, const char *path);
@@ -410,7 +419,7 @@ struct kvt_fs_ops {
     int (*advise)(struct kvt_fs *fs, struct kvt_fs_file *file, uint64_t offset,
                   uint64_t size, enum kvt_fs_advice advice);
     /* null: mem_alloc is aligned memory of the operating system, and
-     * mem_register does nothing. `cookie` is the adapter's, in mem->cookie */
+     * mem_register does nothing. `cookie` is the adapter's: kvt_mem_cookie */
     int (*mem_alloc)(struct kvt_fs *fs, size_t size, void **base,
                      void **cookie);
     int (*mem_register)(struct kvt_fs *fs, void *base, size_t size,
@@ -451,6 +460,74 @@ struct kvt_fs_queue {
 
 /* For adapters: ends one element inside poll. */
 KVT_API void kvt_fs_complete(struct kvt_fs_elem *elem, int64_t result);
+
+/* Modules ----------------------------------------------------------------- */
+
+/* An adapter outside of the library is a shared object that is called
+ * kvtier-fs-NAME.so, is linked with libkvtier.so, and exports one symbol:
+ *
+ *   KVT_FS_MODULE = {KVT_FS_MODULE_INIT, .ops = &example_ops};
+ *
+ * NAME (1 to 31 of a-z, 0-9 and _, a letter first) is the name in `ops`. It is
+ * found in the folder `module_path`, then in the folder `kvtier` beside the
+ * library, then beside the library; or it is given as a file. It is loaded
+ * when a store, a setting of its or a listing asks for it, once a process, and
+ * stays. One that cannot be loaded is an adapter that is not available, with
+ * the reason. Neither the file nor its folder may be writable by everybody. */
+
+enum kvt_fs_setting_type {
+    KVT_FS_SETTING_TEXT = 1,
+    KVT_FS_SETTING_SIZE, /* bytes: 4096, 64KiB, 1G */
+    KVT_FS_SETTING_COUNT,
+    KVT_FS_SETTING_BOOL,   /* on, off */
+    KVT_FS_SETTING_CHOICE, /* one of some words */
+};
+
+/* A row that a module adds to the table of settings (kvtier/config.h). All
+ * texts are constant. Read it in `mount` with kvt_config_text, kvt_config_u64
+ * or kvt_config_bool of args->config. */
+struct kvt_fs_setting {
+    const char *key; /* "NAME." and 1 to 63 of a-z, 0-9 and _ */
+    enum kvt_fs_setting_type type;
+    const char *unit;           /* "ms"; null: none */
+    const char *default_value;  /* as one would write it; null: "", of a TEXT */
+    uint64_t min;               /* SIZE, COUNT */
+    uint64_t max;               /* SIZE, COUNT; bytes of a TEXT; 0: no bound */
+    const char *const *choices; /* CHOICE: up to 15 words, then null */
+    const char *help;           /* one sentence */
+};
+
+struct kvt_fs_module {
+    uint32_t size;    /* of this struct */
+    uint32_t version; /* KVT_FS_VERSION */
+    const struct kvt_fs_ops *ops;
+    const struct kvt_fs_setting *settings; /* null when there is none */
+    size_t setting_count;
+    /* Can it work on this machine? KVT_OK, or a code with `err` filled: what
+     * is missing, and how to get it. Asked before each mount and by listings,
+     * from any thread: it has to be quick. Null: it can. */
+    int (*available)(struct kvt_error *err);
+    /* tells the library whether the module is linked with it, or with
+     * another copy that shares nothing with it */
+    void (*linked_with)(struct kvt_fs_elem *elem, int64_t result);
+};
+
+#define KVT_FS_MODULE                                                          \
+    extern KVT_API const struct kvt_fs_module kvt_fs_module;                   \
+    const struct kvt_fs_module kvt_fs_module
+#define KVT_FS_MODULE_INIT                                                     \
+    .size = sizeof(struct kvt_fs_module), .version = KVT_FS_VERSION,           \
+    .linked_with = kvt_fs_complete
+
+/* Mounts an adapter by its name, or a module by its file (absolute), with
+ * wrappers in front where wanted: "trace:posix". Stores do this by themselves;
+ * it is here for tests and tools. All of `args` but `inner` is required.
+ * Returns KVT_OK and sets `*fs` (end with kvt_fs_unmount), or a code with `err`
+ * filled. */
+KVT_API int kvt_fs_mount(const char *name, const struct kvt_fs_mount_args *args,
+                         struct kvt_fs **fs, struct kvt_error *err);
+/* Null is allowed. No queue, file, lock or memory may be open. */
+KVT_API void kvt_fs_unmount(struct kvt_fs *fs);
 
 #ifdef __cplusplus
 }

@@ -314,8 +314,9 @@ struct kvt_stats {
 /* Fills `stats` up to its `size`. Returns KVT_OK or a negative code. */
 KVT_API int kvt_stats(struct kvt_store *store, struct kvt_stats *stats);
 
-/* What this build has ---------------------------------------------------- */
+/* What there is ----------------------------------------------------------- */
 
+/* Borrowed: valid during the call only. */
 struct kvt_component {
     const char *kind; /* "backend", "fs", "wrapper" */
     const char *name;
@@ -323,11 +324,14 @@ struct kvt_component {
     const char *reason; /* why not and how to get it, or what it is */
 };
 
-/* Calls `each` for every backend, adapter and wrapper; stops at non-zero and
- * returns it. */
-KVT_API int kvt_components(int (*each)(const struct kvt_component *component,
+/* Calls `each` for every backend, adapter and wrapper of the library, and for
+ * every module (kvtier/fs.h) that `config` finds, which is loaded for that;
+ * null finds those of the library's folder. Stops at non-zero and returns it.
+ * A negative code, with `err` filled, when `module_path` cannot be read. */
+KVT_API int kvt_components(const struct kvt_config *config,
+                           int (*each)(const struct kvt_component *component,
                                        void *arg),
-                           void *arg);
+                           void *arg, struct kvt_error *err);
 
 #ifdef __cplusplus
 }

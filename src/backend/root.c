@@ -194,6 +194,10 @@ static int make_marker(const struct kvt_backend_args *args,
                                  .path = publish.temp_path};
     kvt_fs_run(args->fs, &remove);
     int64_t written = kvt_fs_run(args->fs, &publish);
+    if (written == -EOPNOTSUPP) { /* then the lock alone keeps others off */
+        publish.flags = KVT_FS_DURABLE;
+        written = kvt_fs_run(args->fs, &publish);
+    }
     return written < 0 ? (int)written : 0;
 }
 
@@ -205,6 +209,14 @@ static int open_locked(const struct kvt_backend_args *args,
     int rc = read_marker(args->fs, marker);
     if (rc == -ENOENT) {
         rc = make_marker(args, spec, marker);
+        if (rc == -EOPNOTSUPP) {
+            return kvt_error_set(err, KVT_ERR_NOT_SUPPORTED, EOPNOTSUPP,
+                                 args->path,
+                                 "put the store on another file system",
+                                 "making the store's marker: the file system "
+                                 "cannot make a file appear whole, by a rename "
+                                 "or otherwise");
+        }
         return rc != 0 ? fail(args, rc, "making the store's marker", err)
                        : KVT_OK;
     }

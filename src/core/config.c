@@ -1,7 +1,10 @@
 #include "core/config_impl.h"
 
+#include "core/modules.h"
+
 #include <assert.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -128,7 +131,52 @@ void kvt_config_close(struct kvt_config *config)
         config_entry_fini(&config->entries[i]);
     }
     free(config->entries);
+    free(config->joined);
     free(config);
+}
+
+/* Makes room for one more module, and notes it. */
+static bool config_note_module(struct kvt_config *config,
+                               const struct kvt_module *module)
+{
+    size_t size = (config->joined_count + 1) * sizeof(config->joined[0]);
+    const struct kvt_module **grown = realloc(config->joined, size);
+
+    if (grown == NULL) {
+        return false;
+    }
+    grown[config->joined_count++] = module;
+    config->joined = grown;
+    return true;
+}
+
+int kvt_config_append(struct kvt_config *config,
+                      const struct kvt_module *module, struct kvt_error *err)
+{
+    size_t before = config->count;
+    size_t after = before + module->settings.count;
+    struct kvt_config_entry *grown =
+        realloc(config->entries, after * sizeof(*grown));
+
+    if (grown == NULL) {
+        return kvt_config_no_memory(err);
+    }
+    config->entries = grown;
+    for (size_t i = 0; i < module->settings.count; i++) {
+        const struct kvt_config_row *row = &module->settings.rows[i];
+
+        if (!config_entry_init(&grown[config->count], row, row->key)) {
+            break;
+        }
+        config->count++;
+    }
+    if (config->count == after && config_note_module(config, module)) {
+        return KVT_OK;
+    }
+    while (config->count > before) {
+        config_entry_fini(&grown[--config->count]);
+    }
+    return kvt_config_no_memory(err);
 }
 
 struct kvt_config *kvt_config_copy(const struct kvt_config *config)
@@ -145,6 +193,12 @@ struct kvt_config *kvt_config_copy(const struct kvt_config *config)
         }
         copy->count++;
     }
+    for (size_t i = 0; i < config->joined_count; i++) {
+        if (!config_note_module(copy, config->joined[i])) {
+            kvt_config_close(copy);
+            return NULL;
+        }
+    }
     return copy;
 }
 
@@ -157,10 +211,8 @@ void kvt_config_adopt(struct kvt_config *config, struct kvt_config *draft)
     kvt_config_close(draft);
 }
 
-/* The entry with exactly this key; for a key of a family that was not set,
- * the family's own; null when unknown. */
-static struct kvt_config_entry *config_find(const struct kvt_config *config,
-                                            const char *key)
+struct kvt_config_entry *kvt_config_find(const struct kvt_config *config,
+                                         const char *key)
 {
     struct kvt_config_entry *family = NULL;
 
@@ -208,19 +260,67 @@ static struct kvt_config_entry *config_insert(struct kvt_config *config,
     return &grown[place];
 }
 
+/* The entry of a key, also of a module that was not asked for before. Returns
+ * KVT_OK, or a code with `err` filled. */
+static int config_find_or_join(struct kvt_config *config, const char *key,
+                               const char *value,
+                               const struct kvt_config_origin *origin,
+                               struct kvt_config_entry **out,
+                               struct kvt_error *err)
+{
+    struct kvt_config_entry *entry = kvt_config_find(config, key);
+    int joined = 0;
+
+    if (entry == NULL) {
+        joined = kvt_config_join_for_key(config, key, err);
+    }
+    if (joined < 0) {
+        kvt_error_prefix(err, "the setting %.100s from %.200s", key,
+                         origin->source);
+        return joined;
+    }
+    entry = joined > 0 ? kvt_config_find(config, key) : entry;
+    if (entry == NULL || ((entry->row->flags & KVT_CONFIG_FAMILY) &&
+                          strcmp(key, entry->row->key) == 0)) {
+        return kvt_config_unknown(config, key, value, origin, err);
+    }
+    *out = entry;
+    return KVT_OK;
+}
+
+/* What no row alone can tell of a value that was read. */
+static int config_check_value(const struct kvt_config *config,
+                              const struct kvt_config_entry *entry,
+                              const struct kvt_config_value *value,
+                              const struct kvt_config_origin *origin,
+                              struct kvt_config_fault *fault)
+{
+    if (entry->row->type == KVT_CONFIG_FS) {
+        return kvt_config_fs_check(config, value->text, fault);
+    }
+    if (config->joined_count > 0 && origin->rank >= entry->rank &&
+        kvt_config_stage(entry->key) == 0 &&
+        strcmp(value->text, entry->value.text) != 0) {
+        snprintf(fault->reason, sizeof(fault->reason),
+                 "comes too late: settings of the module %s are in use",
+                 config->joined[0]->name);
+        return -EINVAL;
+    }
+    return 0;
+}
+
 int kvt_config_assign(struct kvt_config *config, const char *key,
                       const char *value, const struct kvt_config_origin *origin,
                       struct kvt_error *err)
 {
-    struct kvt_config_entry *entry = config_find(config, key);
+    struct kvt_config_entry *entry = NULL;
     struct kvt_config_value parsed;
     struct kvt_config_fault fault;
     char *source;
-    int rc;
+    int rc = config_find_or_join(config, key, value, origin, &entry, err);
 
-    if (entry == NULL || ((entry->row->flags & KVT_CONFIG_FAMILY) &&
-                          strcmp(key, entry->row->key) == 0)) {
-        return kvt_config_unknown(config, key, value, origin, err);
+    if (rc != KVT_OK) {
+        return rc;
     }
     if (origin->line != 0 && entry->line != 0) {
         return kvt_error_set(err, KVT_ERR_INVALID_PARAMS, EINVAL, key,
@@ -229,6 +329,12 @@ int kvt_config_assign(struct kvt_config *config, const char *key,
                              origin->source, origin->line, key, entry->line);
     }
     rc = kvt_config_value_parse(entry->row, value, &parsed, &fault);
+    if (rc == 0) {
+        rc = config_check_value(config, entry, &parsed, origin, &fault);
+        if (rc != 0) {
+            kvt_config_value_fini(&parsed);
+        }
+    }
     if (rc == -ENOMEM) {
         return kvt_config_no_memory(err);
     }
@@ -272,59 +378,4 @@ int kvt_config_set(struct kvt_config *config, const char *key,
                              "value");
     }
     return kvt_config_assign(config, key, value, &origin, err);
-}
-
-static void config_describe(const struct kvt_config_entry *entry,
-                            struct kvt_setting *setting)
-{
-    static const char *const types[] = {
-        [KVT_CONFIG_STRING] = "string", [KVT_CONFIG_PATH] = "string",
-        [KVT_CONFIG_FS] = "string",     [KVT_CONFIG_SIZE] = "size",
-        [KVT_CONFIG_LIMIT] = "size",    [KVT_CONFIG_COUNT] = "count",
-        [KVT_CONFIG_RATIO] = "ratio",   [KVT_CONFIG_BOOL] = "bool",
-        [KVT_CONFIG_ENUM] = "enum",
-    };
-
-    setting->key = entry->key;
-    setting->value = entry->value.text;
-    setting->source = entry->source;
-    setting->default_value = entry->default_text;
-    setting->type = types[entry->row->type];
-    setting->unit = entry->row->unit ? entry->row->unit : "";
-    setting->allowed = entry->allowed;
-    setting->help = entry->row->help;
-}
-
-int kvt_config_get(const struct kvt_config *config, const char *key,
-                   struct kvt_setting *setting, struct kvt_error *err)
-{
-    const struct kvt_config_entry *entry;
-
-    if (config == NULL || key == NULL || setting == NULL) {
-        return kvt_error_set(err, KVT_ERR_INVALID_PARAMS, EINVAL, key, NULL,
-                             "a setting is asked for without saying which");
-    }
-    entry = config_find(config, key);
-    if (entry == NULL) {
-        return kvt_config_unknown(config, key, NULL, NULL, err);
-    }
-    config_describe(entry, setting);
-    return KVT_OK;
-}
-
-int kvt_config_each(const struct kvt_config *config,
-                    int (*each)(const struct kvt_setting *setting, void *arg),
-                    void *arg)
-{
-    for (size_t i = 0; i < config->count; i++) {
-        struct kvt_setting setting;
-        int rc;
-
-        config_describe(&config->entries[i], &setting);
-        rc = each(&setting, arg);
-        if (rc != 0) {
-            return rc;
-        }
-    }
-    return 0;
 }

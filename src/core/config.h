@@ -7,13 +7,7 @@
 #include <kvtier/config.h>
 #include <stdbool.h>
 
-/* A size or a count. */
-uint64_t kvt_config_u64(const struct kvt_config *config, const char *key);
-bool kvt_config_bool(const struct kvt_config *config, const char *key);
 double kvt_config_ratio(const struct kvt_config *config, const char *key);
-
-/* The canonical text of any row; "" where nothing was given. */
-const char *kvt_config_text(const struct kvt_config *config, const char *key);
 
 /* A limit given as a size (returns false, sets `*bytes`, and `*fraction` to
  * 0) or as a share of the file system (returns true, sets `*fraction`, and
@@ -28,6 +22,27 @@ bool kvt_config_is_given(const struct kvt_config *config, const char *key);
  * (whose path falls back to `path`), the plain ones otherwise. */
 const char *kvt_config_store_path(const struct kvt_config *config);
 const char *kvt_config_store_fs(const struct kvt_config *config);
+
+struct kvt_module;
+
+/* Joins the settings of a module that was loaded; does nothing when they are
+ * in it. KVT_OK, or a code with `err` filled: no memory, or the settings of
+ * two modules clash. */
+int kvt_config_join(struct kvt_config *config, const struct kvt_module *module,
+                    struct kvt_error *err);
+bool kvt_config_has_joined(const struct kvt_config *config,
+                           const struct kvt_module *module);
+
+/* The file of the module NAME: the one that `fs` or `distributed.fs` gives,
+ * or what is found in the folders. False when there is none. */
+bool kvt_config_module_file(const struct kvt_config *config, const char *name,
+                            char *file);
+
+/* Calls `each` for every such file, once for a name. Stops at non-zero and
+ * returns it; a negative code when `module_path` cannot be read. */
+int kvt_config_each_module(const struct kvt_config *config,
+                           int (*each)(const char *file, void *arg), void *arg,
+                           struct kvt_error *err);
 
 /* Returns a copy with the same values and sources (close with
  * kvt_config_close), or null when memory is short. */

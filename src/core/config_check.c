@@ -1,6 +1,8 @@
 /* What only the settings together can tell. */
 #include "core/config_impl.h"
 
+#include "core/modules.h"
+
 #include <errno.h>
 #include <inttypes.h>
 #include <string.h>
@@ -89,6 +91,8 @@ int kvt_config_check(const struct kvt_config *config, struct kvt_error *err)
     backend = kvt_config_text(config, "backend");
     if ((rc = check_path(config, err)) != KVT_OK ||
         (rc = check_fs(config, err)) != KVT_OK ||
+        (rc = kvt_module_path_check(kvt_config_text(config, "module_path"),
+                                    err)) != KVT_OK ||
         (rc = check_watermarks(config, err)) != KVT_OK ||
         (rc = check_fits(config, "object_size_max", err)) != KVT_OK) {
         return rc;

@@ -80,18 +80,64 @@ static bool env_key_of(const struct kvt_config *config, const char *name,
     return false;
 }
 
-static int env_take_own(struct kvt_config *draft, const char *variable,
+/* The same, also for the settings of a module that was not asked for before.
+ * Returns 1, 0 when it is nobody's, or a code with `err` filled. */
+static int env_find_key(struct kvt_config *config, const char *name,
+                        char key[ENV_NAME_SIZE], struct kvt_suggest *suggest,
                         struct kvt_error *err)
+{
+    char lower[ENV_NAME_SIZE];
+    int joined;
+
+    if (env_key_of(config, name, key, suggest)) {
+        return 1;
+    }
+    snprintf(lower, sizeof(lower), "%s", name + ENV_PREFIX_SIZE);
+    for (char *c = lower; *c != '\0'; c++) {
+        *c = env_lower(*c);
+    }
+    while ((joined = kvt_config_join_for_variable(config, lower, err)) > 0) {
+        if (env_key_of(config, name, key, suggest)) {
+            return 1;
+        }
+    }
+    if (joined < 0) {
+        kvt_error_prefix(err, "%s from the environment", name);
+    }
+    return joined;
+}
+
+static int env_unknown(const char *name, const char *value,
+                       const struct kvt_suggest *suggest, struct kvt_error *err)
+{
+    char remedy[256];
+
+    if (suggest->best[0] != '\0') {
+        snprintf(remedy, sizeof(remedy), "did you mean `%s`?", suggest->best);
+    } else {
+        snprintf(remedy, sizeof(remedy),
+                 "unset it; `kvtier config` lists all settings");
+    }
+    return kvt_error_set(err, KVT_ERR_INVALID_PARAMS, EINVAL, name, remedy,
+                         "%s = \"%.200s\" from the environment: no "
+                         "setting is called that",
+                         name, value);
+}
+
+/* Takes a variable if it is of the stage, or the last stage looks at it. */
+static int env_take_own(struct kvt_config *draft, const char *variable,
+                        unsigned stage, struct kvt_error *err)
 {
     const char *equals = strchr(variable, '=');
     char name[ENV_NAME_SIZE];
     char key[ENV_NAME_SIZE];
     char source[ENV_NAME_SIZE + 8];
-    char remedy[256];
     struct kvt_suggest suggest;
     struct kvt_config_origin origin = {.rank = KVT_CONFIG_RANK_ENV};
     size_t size;
     bool is_cut;
+    bool is_last = stage + 1 == KVT_CONFIG_STAGES;
+    int found;
 
     if (equals == NULL) {
         return KVT_OK;
@@ -102,18 +148,19 @@ static int env_take_own(struct kvt_config *draft, const char *variable,
     memcpy(name, variable, size);
     name[size] = '\0';
     kvt_suggest_init(&suggest, name);
-    if (is_cut || !env_key_of(draft, name, key, &suggest)) {
-        if (suggest.best[0] != '\0') {
-            snprintf(remedy, sizeof(remedy), "did you mean `%s`?",
-                     suggest.best);
-        } else {
-            snprintf(remedy, sizeof(remedy),
-                     "unset it; `kvtier config` lists all settings");
+    if (is_last && !is_cut) {
+        found = env_find_key(draft, name, key, &suggest, err);
+        if (found < 0) {
+            return found;
         }
-        return kvt_error_set(err, KVT_ERR_INVALID_PARAMS, EINVAL, name, remedy,
-                             "%s = \"%.200s\" from the environment: no "
-                             "setting is called that",
-                             name, equals + 1);
+    } else {
+        found = !is_cut && env_key_of(draft, name, key, &suggest);
+    }
+    if (!found) {
+        return is_last ? env_unknown(name, equals + 1, &suggest, err) : KVT_OK;
+    }
+    if (kvt_config_stage(key) != stage) {
+        return KVT_OK;
     }
     snprintf(source, sizeof(source), "env:%s", name);
     origin.source = source;
@@ -158,7 +205,8 @@ static int env_take_switch(struct kvt_config *draft,
     return env_take_alias(draft, row->key, row->env_on, row->env_on_value, err);
 }
 
-static int env_take_all(struct kvt_config *draft, struct kvt_error *err)
+static int env_take_stage(struct kvt_config *draft, unsigned stage,
+                          struct kvt_error *err)
 {
     int rc;
 
@@ -166,6 +214,9 @@ static int env_take_all(struct kvt_config *draft, struct kvt_error *err)
         const struct kvt_config_row *row = draft->entries[i].row;
         const char *value = row->env ? getenv(row->env) : NULL;
 
+        if (kvt_config_stage(row->key) != stage) {
+            continue;
+        }
         if (value != NULL) {
             rc = env_take_alias(draft, row->key, row->env, value, err);
             if (rc != KVT_OK) {
@@ -181,7 +232,7 @@ static int env_take_all(struct kvt_config *draft, struct kvt_error *err)
     }
     for (char **variable = environ; variable && *variable; variable++) {
         if (strncmp(*variable, ENV_PREFIX, ENV_PREFIX_SIZE) == 0) {
-            rc = env_take_own(draft, *variable, err);
+            rc = env_take_own(draft, *variable, stage, err);
             if (rc != KVT_OK) {
                 return rc;
             }
@@ -190,10 +241,11 @@ static int env_take_all(struct kvt_config *draft, struct kvt_error *err)
     return KVT_OK;
 }
 
-int kvt_config_load_env(struct kvt_config *config, struct kvt_error *err)
+int kvt_config_load_env_stages(struct kvt_config *config, unsigned stages,
+                               struct kvt_error *err)
 {
     struct kvt_config *draft;
-    int rc;
+    int rc = KVT_OK;
 
     if (config == NULL) {
         return kvt_error_set(err, KVT_ERR_INVALID_PARAMS, EINVAL, NULL, NULL,
@@ -203,11 +255,18 @@ int kvt_config_load_env(struct kvt_config *config, struct kvt_error *err)
     if (draft == NULL) {
         return kvt_config_no_memory(err);
     }
-    rc = env_take_all(draft, err);
+    for (unsigned stage = 0; stage < stages && rc == KVT_OK; stage++) {
+        rc = env_take_stage(draft, stage, err);
+    }
     if (rc != KVT_OK) {
         kvt_config_close(draft);
         return rc;
     }
     kvt_config_adopt(config, draft);
     return KVT_OK;
+}
+
+int kvt_config_load_env(struct kvt_config *config, struct kvt_error *err)
+{
+    return kvt_config_load_env_stages(config, KVT_CONFIG_STAGES, err);
 }

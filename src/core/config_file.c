@@ -30,6 +30,7 @@ struct file_loader {
     unsigned line;       /* the last one read, from 1 */
     const char *current; /* that line, in `text` */
     size_t current_size; /* without its end */
+    unsigned stage;      /* whose keys are taken */
     int rc;              /* the first failure */
     struct kvt_error *err;
 };
@@ -165,6 +166,9 @@ static int file_take(void *user, const char *section, const char *name,
         return 0;
     }
     snprintf(key, sizeof(key), "%s%s%s", section, section[0] ? "." : "", name);
+    if (kvt_config_stage(key) != loader->stage) {
+        return 1;
+    }
     if (file_row_has_semicolons(loader->draft, key) &&
         file_loses_text(loader)) {
         file_refuse(loader,
@@ -248,8 +252,8 @@ static int file_parse(struct file_loader *loader)
     return loader->rc;
 }
 
-int kvt_config_load_file(struct kvt_config *config, const char *path,
-                         struct kvt_error *err)
+int kvt_config_load_file_stages(struct kvt_config *config, const char *path,
+                                unsigned stages, struct kvt_error *err)
 {
     struct file_loader loader = {.path = path, .rc = KVT_OK, .err = err};
     size_t source_size;
@@ -273,7 +277,11 @@ int kvt_config_load_file(struct kvt_config *config, const char *path,
         goto free_all;
     }
     snprintf(loader.source, source_size, "file:%s", path);
-    rc = file_parse(&loader);
+    for (; loader.stage < stages && rc == KVT_OK; loader.stage++) {
+        loader.offset = 0;
+        loader.line = 0;
+        rc = file_parse(&loader);
+    }
     if (rc == KVT_OK) {
         kvt_config_adopt(config, loader.draft);
         loader.draft = NULL;
@@ -284,4 +292,10 @@ free_all:
     free(loader.source);
     free(text);
     return rc;
+}
+
+int kvt_config_load_file(struct kvt_config *config, const char *path,
+                         struct kvt_error *err)
+{
+    return kvt_config_load_file_stages(config, path, KVT_CONFIG_STAGES, err);
 }

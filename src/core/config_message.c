@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <string.h>
 
 int kvt_config_no_memory(struct kvt_error *err)
 {
@@ -36,7 +37,11 @@ int kvt_config_unknown(const struct kvt_config *config, const char *key,
     if (suggest.best[0] != '\0') {
         snprintf(remedy, sizeof(remedy), "did you mean `%s`?", suggest.best);
     } else {
-        snprintf(remedy, sizeof(remedy), "`kvtier config` lists all settings");
+        snprintf(remedy, sizeof(remedy), "`kvtier config` lists all settings%s",
+                 strchr(key, '.') != NULL
+                     ? "; those of a module come with it: name its folder, "
+                       "module_path, before them"
+                     : "");
     }
     if (origin == NULL) {
         return kvt_error_set(err, KVT_ERR_INVALID_PARAMS, EINVAL, key, remedy,
@@ -62,6 +67,10 @@ int kvt_config_bad_value(const struct kvt_config_entry *entry, const char *key,
     if (fault->suggestion[0] != '\0') {
         snprintf(remedy, sizeof(remedy), "did you mean `%s`?",
                  fault->suggestion);
+    } else if (entry->row->type == KVT_CONFIG_FS) {
+        snprintf(remedy, sizeof(remedy),
+                 "`kvtier backends` lists what there is; name the folder of a "
+                 "module, module_path, before it");
     } else {
         snprintf(remedy, sizeof(remedy),
                  "give a value that is allowed; `kvtier config --explain "

@@ -161,42 +161,6 @@ static int row_parse_bool(const char *text, struct kvt_config_value *value,
     return row_take_text(value, on ? "on" : "off");
 }
 
-static bool row_has_name(const char *const *names, const char *name,
-                         struct kvt_suggest *suggest)
-{
-    for (; *names != NULL; names++) {
-        if (strcmp(*names, name) == 0) {
-            return true;
-        }
-        kvt_suggest_offer(suggest, *names);
-    }
-    return false;
-}
-
-int kvt_config_fs_check(const char *text, struct kvt_config_fault *fault)
-{
-    for (;;) {
-        const char *colon = strchr(text, ':');
-        size_t size = colon ? (size_t)(colon - text) : strlen(text);
-        struct kvt_suggest suggest;
-        char part[32];
-
-        snprintf(part, sizeof(part), "%.*s", (int)(size < 64 ? size : 64),
-                 text);
-        kvt_suggest_init(&suggest, part);
-        if (!row_has_name(colon ? kvt_config_wrappers : kvt_config_adapters,
-                          part, &suggest)) {
-            memcpy(fault->suggestion, suggest.best, sizeof(suggest.best));
-            return row_fault(fault, -EINVAL, "`%s` is no %s", part,
-                             colon ? "wrapper" : "adapter");
-        }
-        if (colon == NULL) {
-            return 0;
-        }
-        text = colon + 1;
-    }
-}
-
 static int row_parse_path(const struct kvt_config_row *row, const char *text,
                           struct kvt_config_value *value,
                           struct kvt_config_fault *fault)
@@ -246,18 +210,17 @@ static int row_parse_string(const struct kvt_config_row *row, const char *text,
                             struct kvt_config_value *value,
                             struct kvt_config_fault *fault)
 {
-    int rc = 0;
-
     if (strlen(text) > row->max) {
         return row_fault(fault, -ERANGE, "is too long");
     }
     if (row->type == KVT_CONFIG_PATH) {
         return row_parse_path(row, text, value, fault);
     }
-    if (row->type == KVT_CONFIG_FS) {
-        rc = kvt_config_fs_check(text, fault);
+    if ((row->flags & KVT_CONFIG_ABSOLUTE) != 0 && text[0] != '\0' &&
+        text[0] != '/') {
+        return row_fault(fault, -EINVAL, "is relative");
     }
-    return rc == 0 ? row_take_text(value, text) : rc;
+    return row_take_text(value, text);
 }
 
 int kvt_config_value_parse(const struct kvt_config_row *row, const char *text,
@@ -317,14 +280,19 @@ char *kvt_config_row_allowed(const struct kvt_config_row *row)
 
     switch (row->type) {
     case KVT_CONFIG_STRING:
-        snprintf(text, sizeof(text), "text of at most %" PRIu64 " bytes",
-                 row->max);
+        if ((row->flags & KVT_CONFIG_ABSOLUTE) != 0) {
+            snprintf(text, sizeof(text), "an absolute path");
+        } else {
+            snprintf(text, sizeof(text), "text of at most %" PRIu64 " bytes",
+                     row->max);
+        }
         break;
     case KVT_CONFIG_PATH:
         snprintf(text, sizeof(text), "a directory");
         break;
     case KVT_CONFIG_FS:
-        row_join(text, sizeof(text), kvt_config_adapters, "; in front of it ");
+        row_join(text, sizeof(text), kvt_config_adapters,
+                 ", a module's name or its file; in front of it ");
         row_join(text, sizeof(text), kvt_config_wrappers,
                  ", as in trace:posix");
         break;

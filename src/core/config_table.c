@@ -60,7 +60,7 @@ static const struct kvt_config_row core_rows[] = {
     {.key = "fs",
      .type = KVT_CONFIG_FS,
      .default_text = "posix",
-     .max = 256,
+     .max = KVT_CONFIG_PATH_MAX,
      .env_on = "MOONCAKE_OFFLOAD_USE_URING",
      .env_on_value = "uring",
      .help = "File system adapter of the local backends, with wrappers in "
@@ -167,9 +167,10 @@ static const struct kvt_config_row core_rows[] = {
      .help = "Least important messages that reach the log callback."},
     {.key = "module_path",
      .type = KVT_CONFIG_STRING,
-     .flags = KVT_CONFIG_EMPTY,
-     .max = KVT_CONFIG_TEXT_MAX,
-     .help = "Directory of loadable adapters; empty is the installed one."},
+     .flags = KVT_CONFIG_EMPTY | KVT_CONFIG_ABSOLUTE,
+     .max = KVT_CONFIG_PATH_MAX,
+     .help = "Directory that is searched for adapters in files of their own, "
+             "kvtier-fs-NAME.so, before those of the library are."},
 };
 
 static const struct kvt_config_row bucket_rows[] = {
@@ -206,7 +207,7 @@ static const struct kvt_config_row distributed_rows[] = {
      .help = "Shared directory; where not given, path."},
     {.key = "distributed.fs",
      .type = KVT_CONFIG_FS,
-     .max = 256,
+     .max = KVT_CONFIG_PATH_MAX,
      .env = "MOONCAKE_DISTRIBUTED_FS_TYPE",
      .help = "File system adapter of the shared directory."},
     {.key = "distributed.health_check",

@@ -11,7 +11,8 @@
 enum kvt_config_type {
     KVT_CONFIG_STRING,
     KVT_CONFIG_PATH,  /* a string; a relative path is made absolute */
-    KVT_CONFIG_FS,    /* a string: `ADAPTER`, `WRAPPER:...:ADAPTER` */
+    KVT_CONFIG_FS,    /* a string: `ADAPTER`, `WRAPPER:...:ADAPTER`; the
+                         configuration checks the names */
     KVT_CONFIG_SIZE,  /* bytes */
     KVT_CONFIG_LIMIT, /* bytes, or `N%` of what the file system has */
     KVT_CONFIG_COUNT,
@@ -24,6 +25,7 @@ enum kvt_config_flags {
     KVT_CONFIG_EMPTY = 1,     /* a string that may be set to "" */
     KVT_CONFIG_FAMILY = 2,    /* the key ends with NAME: one row, many keys */
     KVT_CONFIG_SEMICOLON = 4, /* `;` parts the value: no comment in a file */
+    KVT_CONFIG_ABSOLUTE = 8,  /* a string that starts with `/`, or is "" */
 };
 
 /* One value of an enumeration. An alias is read and never printed. */
@@ -55,8 +57,8 @@ struct kvt_config_group {
     size_t count;
 };
 
-/* The group at `index` in the order of listings, or null past the last.
- * Constant. */
+/* The group at `index` of the library's own, in the order of listings, or null
+ * past the last. Constant. */
 const struct kvt_config_group *kvt_config_group_at(size_t index);
 
 /* The arrays of adapters and wrappers, for kvt_config_group_at alone. */

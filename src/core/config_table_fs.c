@@ -1,6 +1,7 @@
 /* Rows of adapters and wrappers, one array each. They stand in the core, not
- * in the loadable modules, so that a setting of a module that is not
- * installed is still known, checked and explained. */
+ * in the loadable modules of this project, so that a setting of a module that
+ * is not installed is still known, checked and explained. Modules of others
+ * bring their rows along. */
 #include "core/config_table.h"
 
 const char *const kvt_config_adapters[] = {

@@ -58,7 +58,4 @@ void kvt_config_value_fini(struct kvt_config_value *value);
  * text (free with free), or null when memory is short. */
 char *kvt_config_row_allowed(const struct kvt_config_row *row);
 
-/* Whether every part of `wrapper:...:adapter` is known. */
-int kvt_config_fs_check(const char *text, struct kvt_config_fault *fault);
-
 #endif

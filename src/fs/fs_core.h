@@ -37,6 +37,10 @@ int64_t kvt_fs_checked_result(const struct kvt_fs_elem *elem, int64_t result);
  * aligned as its facts say. */
 int64_t kvt_fs_transfer(struct kvt_fs *fs, struct kvt_fs_elem *elem);
 
+/* table.c: is an adapter's table of this version, and complete? KVT_OK, or a
+ * code with `err` filled. */
+int kvt_fs_check_table(const struct kvt_fs_ops *ops, struct kvt_error *err);
+
 /* fs.c: below the root: no leading slash, no "..". */
 bool kvt_fs_paths_are_inside(const struct kvt_fs_elem *elem);
 

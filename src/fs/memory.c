@@ -114,6 +114,11 @@ size_t kvt_mem_size(const struct kvt_mem *mem)
     return mem->size;
 }
 
+void *kvt_mem_cookie(const struct kvt_mem *mem)
+{
+    return mem->cookie;
+}
+
 bool kvt_mem_is_ours(const struct kvt_mem *mem)
 {
     return !mem->registered;

@@ -1,10 +1,12 @@
 #include "fs/registry.h"
 
 #include "core/config.h"
+#include "core/modules.h"
 #include "fs/fs_core.h"
 #include "fs/wrap.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -36,87 +38,185 @@ static const struct {
 };
 #define ADAPTER_COUNT (sizeof adapters / sizeof adapters[0])
 
-bool kvt_fs_adapter(size_t i, struct kvt_fs_adapter_info *info)
+static const char remedy[] = "run `kvtier backends` to see what there is";
+
+/* Which of them has the name of `size` bytes; ADAPTER_COUNT: none. */
+static size_t find_known(const char *name, size_t size)
 {
-    if (i >= ADAPTER_COUNT) {
-        return false;
+    size_t i = 0;
+    while (i < ADAPTER_COUNT && (strlen(adapters[i].name) != size ||
+                                 strncmp(adapters[i].name, name, size) != 0)) {
+        i++;
     }
-    info->kind = adapters[i].kind;
-    info->name = adapters[i].name;
-    info->available = adapters[i].ops != NULL;
-    info->reason =
-        adapters[i].ops ? adapters[i].ops->summary : adapters[i].absent;
-    return true;
+    return i;
 }
 
-/* The table of an adapter whose name is the first `size` bytes. */
-static const struct kvt_fs_ops *find(const char *name, size_t size,
-                                     struct kvt_error *err)
+/* Loads a module, and asks it whether it can work here. */
+static int load_module(const char *file, const struct kvt_module **module,
+                       struct kvt_error *err)
 {
-    static const char remedy[] =
-        "run `kvtier backends` to see what this build has";
-    for (size_t i = 0; i < ADAPTER_COUNT; i++) {
-        if (strlen(adapters[i].name) != size ||
-            strncmp(adapters[i].name, name, size) != 0) {
-            continue;
-        }
-        if (adapters[i].ops == NULL) {
-            kvt_error_set(err, KVT_ERR_NOT_SUPPORTED, 0, adapters[i].name,
-                          remedy, "the file-system adapter \"%s\" is %s",
-                          adapters[i].name, adapters[i].absent);
-        }
-        return adapters[i].ops;
+    char name[KVT_MODULE_NAME_MAX + 1];
+    size_t known = ADAPTER_COUNT;
+    if (!kvt_module_name_of(file, name)) {
+        return kvt_error_set(err, KVT_ERR_NOT_SUPPORTED, 0, file,
+                             "rename it: NAME is of a-z 0-9 _, a letter first",
+                             "%s is not called kvtier-fs-NAME.so", file);
     }
-    kvt_error_set(err, KVT_ERR_NOT_SUPPORTED, 0, name, remedy,
-                  "\"%s\" is no file-system adapter of this version", name);
-    return NULL;
+    known = find_known(name, strlen(name));
+    if (known < ADAPTER_COUNT && adapters[known].ops != NULL) {
+        return kvt_error_set(err, KVT_ERR_NOT_SUPPORTED, 0, file,
+                             "give the module, and its file, another name",
+                             "%s hides behind the %s of that name in the "
+                             "library",
+                             file, adapters[known].kind);
+    }
+    int rc = kvt_module_load(file, module, err);
+    if (rc == KVT_OK && (*module)->available != NULL) {
+        rc = (*module)->available(err);
+        if (rc != KVT_OK) {
+            kvt_error_prefix(err, "%s", file);
+        }
+    }
+    return rc;
 }
 
-/* A table is checked once, here; nothing behind this asks again. */
-static const char *missing_member(const struct kvt_fs_ops *ops)
+/* Listing ----------------------------------------------------------------- */
+
+struct listing {
+    kvt_fs_adapter_fn each;
+    void *arg;
+};
+
+static int tell(const struct listing *listing, const char *kind,
+                const char *name, bool available, const char *reason)
 {
-    const struct {
-        bool present;
-        const char *name;
-    } required[] = {
-        {ops->mount != NULL, "mount"},
-        {ops->unmount != NULL, "unmount"},
-        {ops->execute != NULL ||
-             (ops->queue != NULL && ops->queue->operations == 0),
-         "execute, or a queue that takes all operations"},
-        {ops->mkdirs != NULL, "mkdirs"},
-        {ops->list != NULL, "list"},
-        {ops->rename != NULL, "rename"},
-        {ops->rmdir != NULL, "rmdir"},
-        {ops->usage != NULL, "usage"},
-        {ops->lock != NULL && ops->unlock != NULL, "lock and unlock"},
-        {ops->mem_free != NULL ||
-             (ops->mem_alloc == NULL && ops->mem_register == NULL),
-         "mem_free"},
-    };
-    for (size_t i = 0; i < sizeof required / sizeof required[0]; i++) {
-        if (!required[i].present) {
-            return required[i].name;
-        }
-    }
-    return NULL;
+    struct kvt_fs_adapter_info info = {kind, name, available, reason};
+    return listing->each(&info, listing->arg);
 }
 
-static int check_table(const struct kvt_fs_ops *ops, struct kvt_error *err)
+/* One file: what it holds, or why that cannot be used. */
+static int tell_module(const char *file, void *arg)
 {
-    if (ops->version != KVT_FS_VERSION || ops->size != sizeof *ops) {
-        return kvt_error_set(err, KVT_ERR_NOT_SUPPORTED, 0, ops->name,
-                             "rebuild it against this version's headers",
-                             "the adapter speaks version %u of the interface, "
-                             "this library version %u",
-                             ops->version, KVT_FS_VERSION);
+    const struct kvt_module *module = NULL;
+    struct kvt_error err = {0};
+    char text[sizeof err.message + sizeof err.remedy + 32];
+    char name[KVT_MODULE_NAME_MAX + 1];
+    struct kvt_config *scratch = NULL;
+    int rc = load_module(file, &module, &err);
+    if (rc == KVT_OK) { /* do its settings fit into the table? */
+        scratch = kvt_config_open();
+        rc = scratch != NULL ? kvt_config_join(scratch, module, &err)
+                             : KVT_ERR_INTERNAL;
+        kvt_config_close(scratch);
     }
-    const char *missing = missing_member(ops);
-    if (missing != NULL) {
-        return kvt_error_set(err, KVT_ERR_INTERNAL, 0, ops->name, NULL,
-                             "the adapter's table lacks %s", missing);
+    if (rc == KVT_OK) {
+        snprintf(text, sizeof text, "%s (%s)", module->ops->summary, file);
+        return tell(arg, "fs", module->name, true, text);
     }
+    snprintf(text, sizeof text, "not available: %s%s%s", err.message,
+             err.remedy[0] != '\0' ? "; " : "", err.remedy);
+    /* a name that belongs to another, or is none, is not repeated */
+    bool is_own = kvt_module_name_of(file, name);
+    size_t known = is_own ? find_known(name, strlen(name)) : 0;
+    is_own = is_own && (known == ADAPTER_COUNT || adapters[known].ops == NULL);
+    return tell(arg, "fs", is_own ? name : strrchr(file, '/') + 1, false, text);
+}
+
+/* Files of adapters that the library knows by name stand in their place. */
+static int tell_other_module(const char *file, void *arg)
+{
+    char name[KVT_MODULE_NAME_MAX + 1];
+    size_t known = ADAPTER_COUNT;
+    if (kvt_module_name_of(file, name)) {
+        known = find_known(name, strlen(name));
+    }
+    bool told = known < ADAPTER_COUNT && adapters[known].ops == NULL;
+    return told ? 0 : tell_module(file, arg);
+}
+
+static int tell_known(const struct kvt_config *config, size_t i,
+                      struct listing *listing)
+{
+    char file[KVT_MODULE_FILE_MAX];
+    const struct kvt_fs_ops *ops = adapters[i].ops;
+    if (ops == NULL && kvt_config_module_file(config, adapters[i].name, file)) {
+        return tell_module(file, listing);
+    }
+    return tell(listing, adapters[i].kind, adapters[i].name, ops != NULL,
+                ops != NULL ? ops->summary : adapters[i].absent);
+}
+
+int kvt_fs_adapters(const struct kvt_config *config, kvt_fs_adapter_fn each,
+                    void *arg, struct kvt_error *err)
+{
+    struct listing listing = {each, arg};
+    int rc = 0;
+    for (size_t i = 0; i < ADAPTER_COUNT && rc == 0; i++) {
+        rc = tell_known(config, i, &listing);
+    }
+    return rc == 0 ? kvt_config_each_module(config, tell_other_module, &listing,
+                                            err)
+                   : rc;
+}
+
+/* Mounting ---------------------------------------------------------------- */
+
+/* What a name without wrappers in front of it means. */
+struct found {
+    const struct kvt_fs_ops *ops;
+    const struct kvt_module *module; /* null: part of the library */
+};
+
+/* Says of a module that cannot be used what it was wanted for. */
+static int not_available(const char *name, int rc, struct kvt_error *err)
+{
+    if (name[0] == '/') { /* the file, which is told already */
+        kvt_error_prefix(err, "not available");
+    } else {
+        kvt_error_prefix(err, "the file-system adapter \"%s\" is not available",
+                         name);
+    }
+    return rc;
+}
+
+static int find_module(const char *name, const char *file, struct found *found,
+                       struct kvt_error *err)
+{
+    int rc = load_module(file, &found->module, err);
+    if (rc != KVT_OK) {
+        return not_available(name, rc, err);
+    }
+    found->ops = found->module->ops;
     return KVT_OK;
+}
+
+static int find(const char *name, size_t size, const struct kvt_config *config,
+                struct found *found, struct kvt_error *err)
+{
+    char file[KVT_MODULE_FILE_MAX];
+    size_t known = find_known(name, size);
+    *found = (struct found){0};
+    if (name[0] == '/') {
+        return find_module(name, name, found, err);
+    }
+    if (known < ADAPTER_COUNT && adapters[known].ops != NULL) {
+        found->ops = adapters[known].ops;
+        return KVT_OK;
+    }
+    if (name[size] == '\0' && kvt_module_name_is_valid(name, size) &&
+        kvt_config_module_file(config, name, file)) {
+        return find_module(name, file, found, err);
+    }
+    if (known < ADAPTER_COUNT) {
+        return kvt_error_set(err, KVT_ERR_NOT_SUPPORTED, 0,
+                             adapters[known].name, remedy,
+                             "the file-system adapter \"%s\" is %s",
+                             adapters[known].name, adapters[known].absent);
+    }
+    return kvt_error_set(err, KVT_ERR_NOT_SUPPORTED, 0, name, remedy,
+                         "\"%.*s\" is no file-system adapter of this version, "
+                         "and there is no module of that name",
+                         (int)size, name);
 }
 
 static int no_memory(const struct kvt_fs_mount_args *args,
@@ -158,7 +258,7 @@ static int mount_one(const struct kvt_fs_ops *ops, const char *name,
                      const struct kvt_fs_mount_args *args, struct kvt_fs **fs,
                      struct kvt_error *err)
 {
-    int rc = check_table(ops, err);
+    int rc = kvt_fs_check_table(ops, err);
     if (rc != KVT_OK) {
         return rc;
     }
@@ -181,27 +281,34 @@ static int mount_one(const struct kvt_fs_ops *ops, const char *name,
     return KVT_OK;
 }
 
-int kvt_fs_mount(const char *name, const struct kvt_fs_mount_args *args,
-                 struct kvt_fs **fs, struct kvt_error *err)
+/* The same for a module, which sees its settings whether or not one of them
+ * was set. */
+static int mount_module(const struct found *found, const char *name,
+                        const struct kvt_fs_mount_args *args,
+                        struct kvt_fs **fs, struct kvt_error *err)
 {
-    const char *colon = strchr(name, ':');
-    size_t size = colon != NULL ? (size_t)(colon - name) : strlen(name);
-    const struct kvt_fs_ops *ops = find(name, size, err);
-    if (ops == NULL) {
-        return KVT_ERR_NOT_SUPPORTED;
+    if (kvt_config_has_joined(args->config, found->module)) {
+        return mount_one(found->ops, name, args, fs, err);
     }
-    if (ops->wraps != (colon != NULL)) {
-        return kvt_error_set(err, KVT_ERR_INVALID_PARAMS, 0, name,
-                             "write it as trace:posix",
-                             ops->wraps ? "%.*s wraps another adapter"
-                                        : "%.*s wraps no other adapter",
-                             (int)size, name);
+    struct kvt_fs_mount_args own = *args;
+    struct kvt_config *copy = kvt_config_copy(args->config);
+    if (copy == NULL) {
+        return no_memory(args, err);
     }
-    if (colon == NULL) {
-        return mount_one(ops, name, args, fs, err);
-    }
+    own.config = copy;
+    int rc = kvt_config_join(copy, found->module, err);
+    rc = rc == KVT_OK ? mount_one(found->ops, name, &own, fs, err)
+                      : not_available(name, rc, err);
+    kvt_config_close(copy);
+    return rc;
+}
+
+static int mount_wrapper(const struct kvt_fs_ops *ops, const char *name,
+                         const struct kvt_fs_mount_args *args,
+                         struct kvt_fs **fs, struct kvt_error *err)
+{
     struct kvt_fs_mount_args outer = *args;
-    int rc = kvt_fs_mount(colon + 1, args, &outer.inner, err);
+    int rc = kvt_fs_mount(strchr(name, ':') + 1, args, &outer.inner, err);
     if (rc == KVT_OK) {
         rc = mount_one(ops, name, &outer, fs, err);
         if (rc != KVT_OK) {
@@ -209,6 +316,37 @@ int kvt_fs_mount(const char *name, const struct kvt_fs_mount_args *args,
         }
     }
     return rc;
+}
+
+int kvt_fs_mount(const char *name, const struct kvt_fs_mount_args *args,
+                 struct kvt_fs **fs, struct kvt_error *err)
+{
+    if (name == NULL || args == NULL || args->size != sizeof *args ||
+        args->config == NULL || args->root == NULL || args->root[0] != '/' ||
+        args->inner != NULL || fs == NULL) {
+        return kvt_error_set(err, KVT_ERR_INVALID_PARAMS, EINVAL, name, NULL,
+                             "a mount needs a name, a root that is absolute, "
+                             "a configuration, and the size of these");
+    }
+    size_t size = strcspn(name, ":/"); /* a file may have colons */
+    bool wraps = name[size] == ':';
+    struct found found;
+    int rc = find(name, wraps ? size : strlen(name), args->config, &found, err);
+    if (rc != KVT_OK) {
+        return rc;
+    }
+    if (found.ops->wraps != wraps) {
+        return kvt_error_set(err, KVT_ERR_INVALID_PARAMS, EINVAL, name,
+                             "write it as trace:posix",
+                             wraps ? "%.*s wraps no other adapter"
+                                   : "%.*s wraps another adapter",
+                             wraps ? (int)size : (int)strlen(name), name);
+    }
+    if (wraps) {
+        return mount_wrapper(found.ops, name, args, fs, err);
+    }
+    return found.module != NULL ? mount_module(&found, name, args, fs, err)
+                                : mount_one(found.ops, name, args, fs, err);
 }
 
 void kvt_fs_release(struct kvt_fs *fs)

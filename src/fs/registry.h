@@ -4,18 +4,10 @@
 
 #include <kvtier/fs.h>
 
-/* Mounts `name` at `args->root`. Returns KVT_OK and sets `*fs` (end with
- * kvt_fs_unmount), or a public code with `err` filled. */
-int kvt_fs_mount(const char *name, const struct kvt_fs_mount_args *args,
-                 struct kvt_fs **fs, struct kvt_error *err);
-
 /* Ends what a wrapper keeps waiting without an end (a `hang` of the fault
  * wrapper): with -EIO, now and from now on. To be called before the last
  * queues are emptied. Null is allowed; any thread. */
 void kvt_fs_release(struct kvt_fs *fs);
-
-/* Null is allowed. No queue, file or lock may be open. */
-void kvt_fs_unmount(struct kvt_fs *fs);
 
 struct kvt_fs_adapter_info {
     const char *kind; /* "fs" or "wrapper" */
@@ -24,8 +16,14 @@ struct kvt_fs_adapter_info {
     const char *reason; /* why not, or what it is */
 };
 
-/* The i-th adapter or wrapper that this version knows; false behind the
- * last. */
-bool kvt_fs_adapter(size_t i, struct kvt_fs_adapter_info *info);
+typedef int (*kvt_fs_adapter_fn)(const struct kvt_fs_adapter_info *info,
+                                 void *arg);
+
+/* Calls `each` for every adapter and wrapper that this version knows, and for
+ * every module that `config` finds: it is loaded for that. Borrowed during
+ * the call. Stops at non-zero and returns it; a negative code, with `err`
+ * filled, when `module_path` cannot be read. */
+int kvt_fs_adapters(const struct kvt_config *config, kvt_fs_adapter_fn each,
+                    void *arg, struct kvt_error *err);
 
 #endif

@@ -2,6 +2,7 @@
 
 #include "fs/registry.h"
 
+#include <errno.h>
 #include <string.h>
 
 extern const struct kvt_backend_ops kvt_backend_bucket;
@@ -35,9 +36,23 @@ const struct kvt_backend_ops *kvt_backend_find(const char *name,
     return NULL;
 }
 
-int kvt_components(int (*each)(const struct kvt_component *component,
+struct listing {
+    int (*each)(const struct kvt_component *component, void *arg);
+    void *arg;
+};
+
+static int tell_adapter(const struct kvt_fs_adapter_info *info, void *arg)
+{
+    const struct listing *listing = arg;
+    struct kvt_component component = {info->kind, info->name, info->available,
+                                      info->reason};
+    return listing->each(&component, listing->arg);
+}
+
+int kvt_components(const struct kvt_config *config,
+                   int (*each)(const struct kvt_component *component,
                                void *arg),
-                   void *arg)
+                   void *arg, struct kvt_error *err)
 {
     int rc = 0;
     for (size_t i = 0; i < BACKEND_COUNT && rc == 0; i++) {
@@ -47,11 +62,17 @@ int kvt_components(int (*each)(const struct kvt_component *component,
                                           ops != NULL ? ops->summary : absent};
         rc = each(&component, arg);
     }
-    struct kvt_fs_adapter_info info;
-    for (size_t i = 0; rc == 0 && kvt_fs_adapter(i, &info); i++) {
-        struct kvt_component component = {info.kind, info.name, info.available,
-                                          info.reason};
-        rc = each(&component, arg);
+    if (rc != 0) {
+        return rc;
     }
+    struct kvt_config *defaults = config == NULL ? kvt_config_open() : NULL;
+    if (config == NULL && defaults == NULL) {
+        return kvt_error_set(err, KVT_ERR_INTERNAL, ENOMEM, NULL, NULL,
+                             "no memory to list what there is");
+    }
+    struct listing listing = {each, arg};
+    rc = kvt_fs_adapters(config != NULL ? config : defaults, tell_adapter,
+                         &listing, err);
+    kvt_config_close(defaults);
     return rc;
 }

@@ -83,7 +83,7 @@ static int copy_arguments(struct kvt_store *store,
  * be ignored is refused. */
 static int check_kept(const struct kvt_config *config, struct kvt_error *err)
 {
-    static const char *const keys[] = {"module_path", "write_budget_per_day"};
+    static const char *const keys[] = {"write_budget_per_day"};
     for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
         struct kvt_setting setting;
         int rc = kvt_config_get(config, keys[i], &setting, err);

@@ -125,6 +125,14 @@ done
 [ ! -e "$store" ] || fail "a store was made"
 store=$temp/store
 
+case_name="a file system may lack renames, but not a way to publish"
+for lacks in no_noreplace,no_links no_rename; do
+    run 0 --fs mem -o mem.facts=$lacks put key "$0"
+done
+run 1 --fs fault:posix -o fault.rules=rename,do=EOPNOTSUPP put key "$0"
+err_has 'cannot make a file appear whole, by a rename or otherwise'
+err_is_one_line
+
 case_name="an object comes back as it was put"
 head -c 300000 /dev/urandom >big
 printf 'some bytes' >small

@@ -28,16 +28,24 @@ count=$(wc -l <"$temp/out")
 [ "$count" = "$(sort -u "$temp/out" | wc -l)" ] || fail "two cases of one name"
 says 2 '\-\-fs NAME is missing' --path "$dir"
 says 2 '\-\-path DIR is missing' --fs mem
-says 2 'no adapter named nothing' --fs nothing --path "$dir"
-says 2 'no adapter named nothing' --fs trace:nothing --path "$dir"
+says 2 '`nothing` is no adapter' --fs nothing --path "$dir"
+says 2 '`nothing` is no adapter' --fs trace:nothing --path "$dir"
+says 2 '`nothing` is no wrapper' --fs nothing:mem --path "$dir"
+says 2 'juicefs. is not part of this version' --fs juicefs --path "$dir"
 says 2 'no case named x' --fs mem --path "$dir" --only x
 says 2 'KEY=VALUE' --fs mem --path "$dir" -o threads
 says 2 'no_such_key' --fs mem --path "$dir" -o no_such_key=1
 says 2 'value is missing' --fs mem --path
 says 2 'unknown argument extra' --fs mem --path "$dir" extra
-says 2 'loads no modules' --module /x.so --fs mem --path "$dir"
+says 2 'x.so. is not called kvtier-fs-NAME.so' --module /x.so --path "$dir"
+says 2 'does not name the adapter of the module /x.so' \
+    --module /x.so --fs mem --path "$dir"
+says 2 'does not name the adapter of the module /kvtier-fs-mem2.so' \
+    --module /kvtier-fs-mem2.so --fs trace:mem --path "$dir"
+says 2 '/kvtier-fs-a.so. is no such file' \
+    --module /kvtier-fs-a.so --fs a --path "$dir"
 says 2 'number of bytes' --fs mem --path "$dir" --full-size 1x
-says 2 'wraps another adapter' --fs fault --path "$dir"
+says 2 '`fault` is no adapter' --fs fault --path "$dir"
 says 2 '' --fs mem --path "$dir" -o mem.facts=no_such_word
 says 1 '^FAIL mount: ' --fs posix --path /proc/nowhere
 says 0 '^1 passed, 0 failed, 0 skipped$' --fs=mem --path="$dir" \

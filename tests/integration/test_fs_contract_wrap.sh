@@ -1,6 +1,5 @@
 #!/bin/bash
-# kvtier-fs-contract on the wrappers, on slow transfers, and on the example of
-# docs/adding-an-adapter.md.
+# kvtier-fs-contract on the wrappers, and on slow transfers.
 set -u
 source=${KVT_TEST_SOURCE:?}
 . "$source/tests/integration/fs_contract_rows"
@@ -34,10 +33,5 @@ row slow "" "$dir" --fs fault:posix \
     --only a_publish_past_its_deadline_is_whole_or_not \
     --only foreign_memory_is_left_alone_behind_the_end \
     --only a_chain_with_a_deadline_breaks_as_any
-
-contract=$KVT_TEST_BUILD/tests/fs-contract-example # in the place of posix
-row example \
-    "one_of_many|rename_without_replace_has|truncate_cuts|punch_gives|$unsure" \
-    "$dir" --fs posix
 
 finish

@@ -253,7 +253,7 @@ static void texts_that_may_be_empty_can_be_emptied(void **state)
     };
 
     for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
-        fixture_set(*state, keys[i], "x");
+        fixture_set(*state, keys[i], "/x");
         fixture_set(*state, keys[i], "");
         fixture_expect(*state, keys[i], "", "option");
     }

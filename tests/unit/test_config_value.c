@@ -296,49 +296,6 @@ static void limits_are_sizes_or_shares(void **state)
     expect_text(&row, "-5%", NULL);
 }
 
-static void fs_values_end_with_one_adapter(void **state)
-{
-    static const char *const good[] = {
-        "posix",       "uring",
-        "hf3fs",       "cephfs",
-        "juicefs",     "mem",
-        "fault:posix", "trace:fault:posix",
-        "crash:mem",   "crash:fault:trace:uring",
-    };
-    static const char *const bad[] = {
-        "",
-        "posx",
-        "fault",
-        "trace:fault",
-        "posix:fault",
-        "posix:uring",
-        ":",
-        "posix:",
-        ":posix",
-        "fault::posix",
-        "fault: posix",
-        "Posix",
-        "posix ",
-        "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
-    };
-    struct kvt_config_fault fault;
-
-    (void)state;
-    for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
-        assert_int_equal(kvt_config_fs_check(good[i], &fault), 0);
-    }
-    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
-        memset(&fault, 0, sizeof(fault));
-        assert_int_equal(kvt_config_fs_check(bad[i], &fault), -EINVAL);
-        assert_string_not_equal(fault.reason, "");
-    }
-    memset(&fault, 0, sizeof(fault));
-    kvt_config_fs_check("trace:falt:posix", &fault);
-    assert_string_equal(fault.suggestion, "fault");
-    kvt_config_fs_check("trace:posxi", &fault);
-    assert_string_equal(fault.suggestion, "posix");
-}
-
 static void relative_paths_become_absolute(void **state)
 {
     static const struct kvt_config_row row = {
@@ -440,7 +397,6 @@ int main(void)
         cmocka_unit_test(ratios_do_not_depend_on_the_locale),
         cmocka_unit_test(ratios_are_printed_without_needless_zeros),
         cmocka_unit_test(limits_are_sizes_or_shares),
-        cmocka_unit_test(fs_values_end_with_one_adapter),
         cmocka_unit_test(relative_paths_become_absolute),
         cmocka_unit_test(a_directory_that_is_gone_gives_no_relative_path),
         cmocka_unit_test(distance_counts_edits_and_swaps),

@@ -6,8 +6,6 @@
 #ifndef KVT_TESTS_FS_CONTRACT_H
 #define KVT_TESTS_FS_CONTRACT_H
 
-#include "fs/registry.h"
-
 #include <kvtier/fs.h>
 
 #define COUNT_OF(array) (sizeof(array) / sizeof((array)[0]))

@@ -21,15 +21,17 @@ enum {
 };
 
 static const char help[] =
-    "usage: kvtier-fs-contract --fs NAME --path DIR [OPTION]...\n"
+    "usage: kvtier-fs-contract --fs NAME | --module FILE --path DIR ...\n"
     "\n"
     "Runs the contract of file-system adapters on one of them, in a new\n"
     "directory below DIR that it removes again.\n"
     "\n"
     "  --fs NAME          the adapter, or wrappers around it: trace:posix\n"
     "  --path DIR         where, as the adapter understands it\n"
+    "  --module FILE      the file of an adapter, kvtier-fs-NAME.so; with "
+    "--fs\n"
+    "                     the one that NAME means there\n"
     "  -o KEY=VALUE       a setting, as in `kvtier config`; may be repeated\n"
-    "  --module FILE      an adapter to load; this version loads none\n"
     "  --only CASE        this case only; may be repeated\n"
     "  --full-size BYTES  the mount may be filled: it has this capacity (one\n"
     "                     that has less than 256 MiB is filled anyway)\n"
@@ -47,12 +49,17 @@ static const struct contract_group *const groups[] = {
 };
 
 enum {
-    ONLY_MAX = 32
+    ONLY_MAX = 32,
+    SETTING_MAX = 64
 };
 
 struct options {
     const char *fs;
+    const char *module;
     const char *path;
+    const char *settings[SETTING_MAX];
+    size_t setting_count;
+    char composed[3000]; /* of fs and module */
     const char *only[ONLY_MAX];
     size_t only_count;
     uint64_t full_size;
@@ -94,6 +101,16 @@ static _Noreturn void list_cases(void)
     exit(0);
 }
 
+static void set_key(struct options *options, const char *key, const char *value)
+{
+    struct kvt_error err = {0};
+    if (kvt_config_set(options->config, key, value, &err) != KVT_OK) {
+        fprintf(stderr, "kvtier-fs-contract: %s; %s\n", err.message,
+                err.remedy);
+        exit(STATUS_USAGE);
+    }
+}
+
 static void set_one(struct options *options, const char *setting)
 {
     char key[256];
@@ -103,9 +120,62 @@ static void set_one(struct options *options, const char *setting)
     }
     memcpy(key, setting, (size_t)(equals - setting));
     key[equals - setting] = '\0';
-    struct kvt_error err = {0};
-    if (kvt_config_set(options->config, key, equals + 1, &err) != KVT_OK) {
-        usage(err.message, "");
+    set_key(options, key, equals + 1);
+}
+
+/* `path` from the root on; links in it stay. */
+static void absolute(const char *path, char *to, size_t size)
+{
+    char here[1024] = "";
+    if (path[0] != '/' && getcwd(here, sizeof here) == NULL) {
+        usage("the current directory has no name", "");
+    }
+    int written =
+        snprintf(to, size, "%s%s%s", here, here[0] != '\0' ? "/" : "", path);
+    if (written < 0 || (size_t)written >= size) {
+        usage("too long a path: ", path);
+    }
+}
+
+/* The fs value in which the module's file stands for its name. */
+static void compose_fs(struct options *options)
+{
+    static const char prefix[] = "kvtier-fs-";
+    char file[2048];
+    absolute(options->module, file, sizeof file);
+    const char *fs = options->fs != NULL ? options->fs : "";
+    const char *colon = strrchr(fs, ':');
+    const char *name = colon != NULL ? colon + 1 : fs;
+    const char *last = strrchr(file, '/') + 1;
+    size_t size = strlen(name);
+    if (options->fs != NULL &&
+        (strncmp(last, prefix, sizeof prefix - 1) != 0 ||
+         strncmp(last + sizeof prefix - 1, name, size) != 0 ||
+         strcmp(last + sizeof prefix - 1 + size, ".so") != 0)) {
+        usage("--fs does not name the adapter of the module ", file);
+    }
+    int written = snprintf(options->composed, sizeof options->composed,
+                           "%.*s%s", (int)(name - fs), fs, file);
+    if (written < 0 || (size_t)written >= sizeof options->composed) {
+        usage("too long a path: ", file);
+    }
+    options->fs = options->composed;
+}
+
+/* The adapter before its settings: they may come with it. */
+static void apply(struct options *options)
+{
+    if (options->module != NULL) {
+        compose_fs(options);
+    }
+    for (size_t i = 0; i < options->setting_count; i++) {
+        if (strncmp(options->settings[i], "module_path=", 12) == 0) {
+            set_one(options, options->settings[i]);
+        }
+    }
+    set_key(options, "fs", options->fs);
+    for (size_t i = 0; i < options->setting_count; i++) {
+        set_one(options, options->settings[i]);
     }
 }
 
@@ -129,9 +199,12 @@ static void set_option(struct options *options, const char *name,
     } else if (strcmp(name, "--path") == 0) {
         options->path = value;
     } else if (strcmp(name, "-o") == 0) {
-        set_one(options, value);
+        if (options->setting_count == SETTING_MAX) {
+            usage("too many settings: ", value);
+        }
+        options->settings[options->setting_count++] = value;
     } else if (strcmp(name, "--module") == 0) {
-        usage("this version loads no modules, and so not ", value);
+        options->module = value;
     } else if (strcmp(name, "--full-size") == 0) {
         options->full_size = parse_bytes(value);
     } else if (strcmp(name, "--only") == 0) {
@@ -171,34 +244,13 @@ static void parse(struct options *options, int argc, char **argv)
         }
         set_option(options, name, equals != NULL ? equals + 1 : argv[++i]);
     }
-    if (options->fs == NULL || options->path == NULL) {
-        usage(options->fs == NULL ? "--fs NAME is missing"
-                                  : "--path DIR is missing",
-              "");
+    if (options->fs == NULL && options->module == NULL) {
+        usage("--fs NAME is missing", "");
     }
-}
-
-/* Each part of "trace:posix" has to be one of this build. */
-static void check_adapters(const char *names)
-{
-    for (const char *at = names; at != NULL;) {
-        size_t size = strcspn(at, ":");
-        struct kvt_fs_adapter_info info = {0};
-        bool found = false;
-        for (size_t i = 0; !found && kvt_fs_adapter(i, &info); i++) {
-            found =
-                strlen(info.name) == size && strncmp(info.name, at, size) == 0;
-        }
-        if (!found) {
-            usage("there is no adapter named ", at);
-        }
-        if (!info.available) {
-            fprintf(stderr, "kvtier-fs-contract: %s is %s\n", info.name,
-                    info.reason);
-            exit(STATUS_USAGE);
-        }
-        at = at[size] == ':' ? at + size + 1 : NULL;
+    if (options->path == NULL) {
+        usage("--path DIR is missing", "");
     }
+    apply(options);
 }
 
 /* Running ----------------------------------------------------------------- */
@@ -327,18 +379,10 @@ static void run_all(const struct options *options, struct tally *tally)
 /* The absolute path of the directory that all happens in. */
 static void name_base(struct options *options)
 {
-    char here[1024] = "";
-    if (options->path[0] != '/' && getcwd(here, sizeof here) == NULL) {
-        usage("the current directory has no name", "");
-    }
     snprintf(options->base_name, sizeof options->base_name, "fs-contract-%ld",
              (long)getpid());
-    int size = snprintf(options->base, sizeof options->base, "%s%s%s", here,
-                        here[0] != '\0' ? "/" : "", options->path);
-    size_t left = sizeof options->base - sizeof options->base_name - 1;
-    if (size < 0 || (size_t)size > left) {
-        usage("too long a path: ", options->path);
-    }
+    absolute(options->path, options->base,
+             sizeof options->base - sizeof options->base_name - 1);
 }
 
 int main(int argc, char **argv)
@@ -353,7 +397,6 @@ int main(int argc, char **argv)
         usage("no memory", "");
     }
     parse(&options, argc, argv);
-    check_adapters(options.fs);
     struct contract c = {.adapter = options.fs, .config = options.config};
     const char *role = getenv("KVT_FS_CONTRACT_ROLE");
     if (role != NULL) {

@@ -318,6 +318,7 @@ static void a_wait_is_ended_by_post(struct contract *c)
 struct waking {
     struct kvt_fs_queue *queue;
     struct kvt_fs_elem wait;
+    int woken; /* atomic: the poll has returned */
 };
 
 static void *wake_and_post(void *arg)
@@ -325,6 +326,9 @@ static void *wake_and_post(void *arg)
     struct waking *waking = arg;
     sleep_ms(20);
     kvt_fs_wake(waking->queue);
+    while (__atomic_load_n(&waking->woken, __ATOMIC_ACQUIRE) == 0) {
+        sleep_ms(1);
+    }
     sleep_ms(20);
     kvt_fs_post(&waking->wait, 5);
     return NULL;
@@ -341,6 +345,7 @@ static void another_thread_wakes_and_posts(struct contract *c)
         int64_t start = now_ns();
         EXPECT("poll that is woken", 0,
                kvt_fs_poll(waking.queue, 1, start + 30 * SECOND));
+        __atomic_store_n(&waking.woken, 1, __ATOMIC_RELEASE);
         while (kvt_fs_in_flight(waking.queue) > 0) {
             kvt_fs_poll(waking.queue, 1, start + 30 * SECOND);
         }

@@ -25,7 +25,7 @@ static int make_directory(int root, const char *path)
     return S_ISDIR(st.st_mode) ? 0 : -ENOTDIR;
 }
 
-int kvt_example_mkdirs(struct kvt_fs *fs, const char *path)
+int example_mkdirs(struct kvt_fs *fs, const char *path)
 {
     char *copy = strdup(path);
     int rc = copy == NULL ? -ENOMEM : 0;
@@ -58,8 +58,8 @@ static int call_for(int dir, const char *name, kvt_fs_list_fn each, void *arg)
     return each(&entry, arg);
 }
 
-int kvt_example_list(struct kvt_fs *fs, const char *path, bool sizes,
-                     kvt_fs_list_fn each, void *arg)
+int example_list(struct kvt_fs *fs, const char *path, bool sizes,
+                 kvt_fs_list_fn each, void *arg)
 {
     (void)sizes; /* they come with the type, which is always asked for */
     int fd = openat(example_root(fs), path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -81,8 +81,8 @@ int kvt_example_list(struct kvt_fs *fs, const char *path, bool sizes,
     return rc;
 }
 
-int kvt_example_rename(struct kvt_fs *fs, const char *from, const char *to,
-                       bool replace)
+int example_rename(struct kvt_fs *fs, const char *from, const char *to,
+                   bool replace)
 {
     if (!replace) {
         return -EOPNOTSUPP; /* and the fact rename_noreplace is false */
@@ -91,12 +91,12 @@ int kvt_example_rename(struct kvt_fs *fs, const char *from, const char *to,
         renameat(example_root(fs), from, example_root(fs), to));
 }
 
-int kvt_example_rmdir(struct kvt_fs *fs, const char *path)
+int example_rmdir(struct kvt_fs *fs, const char *path)
 {
     return example_result(unlinkat(example_root(fs), path, AT_REMOVEDIR));
 }
 
-int kvt_example_usage(struct kvt_fs *fs, struct kvt_fs_usage *usage)
+int example_usage(struct kvt_fs *fs, struct kvt_fs_usage *usage)
 {
     struct statvfs st;
     int rc = example_result(fstatvfs(example_root(fs), &st));
@@ -166,8 +166,8 @@ static int take(struct example_lock *lock, int root, const char *path,
     return 0;
 }
 
-int kvt_example_lock(struct kvt_fs *fs, const char *path, const char *holder,
-                     char *owner, size_t owner_size, struct kvt_fs_lock **out)
+int example_lock(struct kvt_fs *fs, const char *path, const char *holder,
+                 char *owner, size_t owner_size, struct kvt_fs_lock **out)
 {
     int root = example_root(fs);
     struct example_lock *lock = calloc(1, sizeof *lock);
@@ -195,7 +195,7 @@ int kvt_example_lock(struct kvt_fs *fs, const char *path, const char *holder,
     return rc;
 }
 
-void kvt_example_unlock(struct kvt_fs_lock *base)
+void example_unlock(struct kvt_fs_lock *base)
 {
     struct example_lock *lock = (struct example_lock *)base;
     pthread_mutex_lock(&held_mutex);

@@ -1,7 +1,7 @@
 /* The example of docs/adding-an-adapter.md: a directory by plain POSIX calls.
  * It has what is required and no more; the core makes the rest of that. */
-#ifndef KVT_TESTS_EXAMPLE_H
-#define KVT_TESTS_EXAMPLE_H
+#ifndef EXAMPLE_H
+#define EXAMPLE_H
 
 #include <kvtier/fs.h>
 
@@ -31,15 +31,15 @@ static inline int example_result(int rc)
 }
 
 /* names.c */
-int kvt_example_mkdirs(struct kvt_fs *fs, const char *path);
-int kvt_example_list(struct kvt_fs *fs, const char *path, bool sizes,
-                     kvt_fs_list_fn each, void *arg);
-int kvt_example_rename(struct kvt_fs *fs, const char *from, const char *to,
-                       bool replace);
-int kvt_example_rmdir(struct kvt_fs *fs, const char *path);
-int kvt_example_usage(struct kvt_fs *fs, struct kvt_fs_usage *usage);
-int kvt_example_lock(struct kvt_fs *fs, const char *path, const char *holder,
-                     char *owner, size_t owner_size, struct kvt_fs_lock **lock);
-void kvt_example_unlock(struct kvt_fs_lock *lock);
+int example_mkdirs(struct kvt_fs *fs, const char *path);
+int example_list(struct kvt_fs *fs, const char *path, bool sizes,
+                 kvt_fs_list_fn each, void *arg);
+int example_rename(struct kvt_fs *fs, const char *from, const char *to,
+                   bool replace);
+int example_rmdir(struct kvt_fs *fs, const char *path);
+int example_usage(struct kvt_fs *fs, struct kvt_fs_usage *usage);
+int example_lock(struct kvt_fs *fs, const char *path, const char *holder,
+                 char *owner, size_t owner_size, struct kvt_fs_lock **lock);
+void example_unlock(struct kvt_fs_lock *lock);
 
 #endif

@@ -1,4 +1,4 @@
-/* The example adapter: its elements, its facts, its table. */
+/* The example adapter: its elements, its facts, its table, its module. */
 #include "example.h"
 
 #include <fcntl.h>
@@ -116,8 +116,11 @@ static int64_t example_execute(struct kvt_fs *fs, struct kvt_fs_elem *elem)
 
 /* Mount ------------------------------------------------------------------- */
 
+static const struct kvt_fs_ops example_ops;
+
 /* What is not true here is 0. Each line is tried by kvtier-fs-contract. */
-static void find_facts(struct kvt_fs_facts *facts, const struct statvfs *st)
+static void find_facts(struct kvt_fs_facts *facts, const struct statvfs *st,
+                       const struct kvt_config *config)
 {
     *facts = (struct kvt_fs_facts){
         .size = sizeof *facts,
@@ -125,7 +128,7 @@ static void find_facts(struct kvt_fs_facts *facts, const struct statvfs *st)
         .offset_alignment = 1,
         .length_alignment = 1,
         .memory_alignment = 1,
-        .depth = 16, /* elements that wait for a disk at a time */
+        .depth = (uint32_t)kvt_config_u64(config, "example.depth"),
         .metadata_depth = 16,
         .slices_max = 1,
         .transfer_max = TRANSFER_MAX,
@@ -148,14 +151,13 @@ static void find_facts(struct kvt_fs_facts *facts, const struct statvfs *st)
 static int example_mount(const struct kvt_fs_mount_args *args,
                          struct kvt_fs **out, struct kvt_error *err)
 {
-    extern const struct kvt_fs_ops kvt_fs_example;
     struct statvfs st;
     struct example_fs *fs = calloc(1, sizeof *fs);
     /* "/", so that the path of the root is one below it */
     struct example_fs top = {.root = open("/", O_RDONLY | O_CLOEXEC)};
     int rc = fs == NULL ? -ENOMEM : 0;
     if (rc == 0 && !args->read_only) {
-        rc = kvt_example_mkdirs(&top.base, args->root + 1);
+        rc = example_mkdirs(&top.base, args->root + 1);
     }
     close(top.root);
     if (rc == 0) {
@@ -168,9 +170,9 @@ static int example_mount(const struct kvt_fs_mount_args *args,
                              "name a directory that can be written",
                              "cannot open the directory: %s", strerror(-rc));
     }
-    fs->base.ops = &kvt_fs_example;
+    fs->base.ops = &example_ops;
     fstatvfs(fs->root, &st);
-    find_facts(&fs->base.facts, &st);
+    find_facts(&fs->base.facts, &st, args->config);
     *out = &fs->base;
     return KVT_OK;
 }
@@ -181,7 +183,7 @@ static void example_unmount(struct kvt_fs *fs)
     free(fs);
 }
 
-const struct kvt_fs_ops kvt_fs_example = {
+static const struct kvt_fs_ops example_ops = {
     .size = sizeof(struct kvt_fs_ops),
     .version = KVT_FS_VERSION,
     .name = "example",
@@ -189,11 +191,30 @@ const struct kvt_fs_ops kvt_fs_example = {
     .mount = example_mount,
     .unmount = example_unmount,
     .execute = example_execute,
-    .mkdirs = kvt_example_mkdirs,
-    .list = kvt_example_list,
-    .rename = kvt_example_rename,
-    .rmdir = kvt_example_rmdir,
-    .usage = kvt_example_usage,
-    .lock = kvt_example_lock,
-    .unlock = kvt_example_unlock,
+    .mkdirs = example_mkdirs,
+    .list = example_list,
+    .rename = example_rename,
+    .rmdir = example_rmdir,
+    .usage = example_usage,
+    .lock = example_lock,
+    .unlock = example_unlock,
+};
+
+/* Module ------------------------------------------------------------------ */
+
+static const struct kvt_fs_setting example_settings[] = {
+    {.key = "example.depth",
+     .type = KVT_FS_SETTING_COUNT,
+     .unit = "elements",
+     .default_value = "16",
+     .min = 1,
+     .max = 256,
+     .help = "Elements that wait for the disk at a time."},
+};
+
+KVT_FS_MODULE = {
+    KVT_FS_MODULE_INIT,
+    .ops = &example_ops,
+    .settings = example_settings,
+    .setting_count = sizeof example_settings / sizeof example_settings[0],
 };
