@@ -110,6 +110,7 @@ void kvt_bkt_bucket_drop(struct bkt *bkt, struct bkt_bucket *bucket)
     bkt->bucket_count--;
     kvt_bkt_table_free(&bucket->table);
     free(bucket);
+    pthread_cond_broadcast(&bkt->quiet);
 }
 
 void kvt_bkt_pin(struct bkt_bucket *bucket)
@@ -143,6 +144,7 @@ void kvt_bkt_object_died(struct bkt *bkt, const struct kvt_index_entry *entry)
     }
     bucket->live_objects--;
     bucket->live_bytes -= entry->length;
+    bucket->dead_blocks += bkt_value_blocks(entry->length);
     bkt->live_bytes -= entry->length;
     kvt_budget_give_back(&bkt->budget, (struct kvt_charge){.objects = 1});
     if (bucket->live_objects == 0 && bucket->state == BKT_SEALED) {
@@ -445,11 +447,12 @@ static bool bkt_offload_enabled(struct kvt_backend *backend)
     if (backend->args.read_only) {
         return false;
     }
-    struct kvt_charge least = {KVT_BUCKET_BLOCK * 2, 1, 1};
+    struct kvt_charge least = {KVT_BUCKET_BLOCK * 2 + bkt->reserve, 1, 1};
     pthread_mutex_lock(&bkt->mutex);
     struct kvt_charge shortage = kvt_budget_shortage(&bkt->budget, least);
     bool enabled = kvt_charge_covers((struct kvt_charge){0}, shortage) ||
-                   kvt_evict_allowed(&bkt->order);
+                   kvt_evict_allowed(&bkt->order) ||
+                   (shortage.objects == 0 && kvt_bkt_may_reclaim(bkt));
     pthread_mutex_unlock(&bkt->mutex);
     return enabled;
 }

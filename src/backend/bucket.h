@@ -82,6 +82,7 @@ struct bkt_bucket {
     bool always_verify; /* its values may never have reached the device */
     bool broken;        /* takes no runs any more */
     bool torn;          /* a run failed: the log ends in front of it */
+    bool lost;          /* its values may be lost: no sync, no objects */
     uint32_t pins;      /* reads under way, and what must not lose it */
 
     /* the open file, or null; see bucket_files.c */
@@ -94,7 +95,10 @@ struct bkt_bucket {
     uint64_t objects; /* in its table */
     uint64_t live_objects;
     uint64_t live_bytes;
+    uint64_t dead_blocks;     /* of objects in its table that live no more, and
+                                 that were not punched out */
     struct kvt_charge charge; /* what it takes of the budget */
+    uint64_t file_bytes;      /* once it is sealed */
     uint32_t kill_count;      /* in its table */
 
     /* while it is written */
@@ -127,7 +131,8 @@ struct bkt_run {
     uint64_t key_bytes;
     uint32_t blocks;         /* with the record */
     struct bkt_batch *owner; /* null when it is no batch's */
-    bool keeps_place; /* kills only: nobody refuses it for want of room */
+    bool kills_only;         /* may use the reserve */
+    bool forced;             /* may pass the limit: what it says lets more go */
     void (*granted)(struct bkt_run *run, int rc);
     void (*ended)(struct bkt_run *run, int rc);
     void *arg;
@@ -192,6 +197,8 @@ struct bkt {
     uint32_t file_count;          /* of them, and those being opened */
     bool files_are_crowded;
     struct kvt_budget budget;
+    uint64_t reserve; /* of the limit: values leave it free, kills the half of
+                         it; what makes room may use it all */
     struct kvt_turns turns;
     struct bkt_bucket *active;
     struct bkt_bucket *spare;
@@ -213,7 +220,8 @@ struct bkt {
     bool keeper_runs;
     bool keeper_stops;
     bool bucket_wanted;
-    bool making; /* somebody makes one */
+    bool making;  /* somebody makes one */
+    bool sealing; /* somebody seals one */
     bool room_wanted;
     bool device_full;      /* though the limit is not reached */
     bool dead_found;       /* a sealed bucket without live objects */
@@ -349,6 +357,11 @@ void kvt_bkt_run_write(struct bkt_run *run, const struct kvt_slice *slices,
 void kvt_bkt_run_settle(struct bkt_run *run);
 /* The batch's deadline passed: a run that waits is told. */
 void kvt_bkt_run_expire(struct bkt_run *run);
+/* What has to be free for it. */
+struct kvt_charge kvt_bkt_run_need(const struct bkt_run *run);
+/* What is missing for it. Mutex held. */
+struct kvt_charge kvt_bkt_shortage(const struct bkt *bkt,
+                                   const struct bkt_run *run);
 /* Gives places to the runs of the line. Mutex held. */
 void kvt_bkt_line_pump(struct bkt *bkt);
 /* The first run of the line gets nothing. Mutex held. */
@@ -396,14 +409,26 @@ int kvt_bkt_sync_names(struct bkt *bkt, uint64_t writer);
 /* Evicts one bucket, blocking: 0, -ENOENT when there is none that may go,
  * -ECANCELED when the handler kept all, or an error. */
 int kvt_bkt_evict_one(struct bkt *bkt, struct kvt_evict_result *result);
+/* Removes a sealed bucket in which nothing lives; kills that it has and that
+ * are still needed are written again. -ENOENT when there is none. */
+int kvt_bkt_drop_lifeless(struct bkt *bkt);
 int kvt_bkt_evict_to(struct bkt *bkt, struct kvt_charge limit,
                      struct kvt_evict_result *result);
 /* The index forgets all objects of a pinned bucket. */
 void kvt_bkt_forget_bucket(struct bkt *bkt, struct bkt_bucket *bucket);
 /* Removes the file of a bucket that left the index, and the bucket. */
 int kvt_bkt_remove_bucket(struct bkt *bkt, struct bkt_bucket *bucket);
+/* Does the index have an object of this hash at this place? */
+bool kvt_bkt_is_live(struct bkt *bkt, const struct bkt_bucket *bucket,
+                     uint64_t hash, uint32_t block);
+/* bucket_reclaim.c */
 /* Removes sealed buckets in which nothing lives. */
 void kvt_bkt_remove_dead(struct bkt *bkt);
+/* Gives back the room of the dead objects of one bucket, blocking. -ENOENT
+ * when there is none that is worth it. */
+int kvt_bkt_reclaim_one(struct bkt *bkt);
+/* Would it find one? Mutex held. */
+bool kvt_bkt_may_reclaim(struct bkt *bkt);
 int kvt_bkt_evict(struct kvt_backend *backend, double high, double low,
                   struct kvt_evict_result *result, struct kvt_error *err);
 int kvt_bkt_remove_all(struct kvt_backend *backend, struct kvt_error *err);
@@ -487,6 +512,8 @@ int kvt_bkt_scan(struct kvt_backend *backend, size_t batch_max,
 void kvt_bkt_kill_run(struct bkt_batch *bb, const struct kvt_bucket_kill *kills,
                       uint32_t count,
                       void (*done)(struct bkt_batch *bb, int rc));
+/* What it means for an object that its run was not granted, or failed. */
+enum kvt_fault kvt_bkt_fault_of(int rc);
 /* Adds a run to those of the batch. -ENOMEM, or 0. */
 int kvt_bkt_batch_add_run(struct bkt_batch *bb, struct bkt_run *run);
 /* All runs are through: their buckets may be evicted. Mutex held. */

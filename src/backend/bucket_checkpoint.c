@@ -18,7 +18,7 @@ static const uint8_t magic[8] = {0x89, 'K', 'V', 'T', 'I', '\r', '\n', 0x1a};
 enum {
     VERSION = 1,
     HEADER_SIZE = 128,
-    BUCKET_SIZE = 64,
+    BUCKET_SIZE = 80,
     IMAGE_SIZE = 24,
     AT_ORDER = 12,
     AT_UUID = 16,
@@ -52,6 +52,8 @@ static void put_bucket(const struct bkt_bucket *bucket, uint8_t *at)
     kvt_put_le32(at + 44, bucket->run_count);
     kvt_put_le64(at + 48, bucket->live_bytes);
     kvt_put_le64(at + 56, bucket->charge.values);
+    kvt_put_le64(at + 64, bucket->charge.allocated);
+    kvt_put_le64(at + 72, bucket->dead_blocks);
 }
 
 /* A bucket of the checkpoint must be a file of the listing. */
@@ -91,22 +93,24 @@ static int take_bucket(struct bkt *bkt, const struct bkt_listing *listing,
         return -ENOMEM;
     }
     uint64_t unit = kvt_fs_facts(bkt->fs)->allocation_unit;
-    *bucket = (struct bkt_bucket){
-        .bkt = bkt,
-        .writer = found->writer,
-        .number = found->number,
-        .seed = found->seed,
-        .slot = slot,
-        .state = BKT_SEALED,
-        .always_verify = kvt_get_le32(at + 20) != 0,
-        .sequence = kvt_get_le64(at + 24),
-        .objects = kvt_get_le32(at + 32),
-        .kill_count = kvt_get_le32(at + 36),
-        .live_objects = kvt_get_le32(at + 40),
-        .run_count = kvt_get_le32(at + 44),
-        .live_bytes = kvt_get_le64(at + 48),
-        .charge = {.allocated = (found->size + unit - 1) / unit * unit,
-                   .values = kvt_get_le64(at + 56)}};
+    *bucket = (struct bkt_bucket){.bkt = bkt,
+                                  .writer = found->writer,
+                                  .number = found->number,
+                                  .seed = found->seed,
+                                  .slot = slot,
+                                  .state = BKT_SEALED,
+                                  .always_verify = kvt_get_le32(at + 20) != 0,
+                                  .sequence = kvt_get_le64(at + 24),
+                                  .objects = kvt_get_le32(at + 32),
+                                  .kill_count = kvt_get_le32(at + 36),
+                                  .live_objects = kvt_get_le32(at + 40),
+                                  .run_count = kvt_get_le32(at + 44),
+                                  .live_bytes = kvt_get_le64(at + 48),
+                                  .file_bytes =
+                                      (found->size + unit - 1) / unit * unit,
+                                  .dead_blocks = kvt_get_le64(at + 72),
+                                  .charge = {.allocated = kvt_get_le64(at + 64),
+                                             .values = kvt_get_le64(at + 56)}};
     bucket->runs_end = &bucket->runs;
     found->bucket = bucket;
     bkt->slots[slot] = bucket;

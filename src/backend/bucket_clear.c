@@ -9,6 +9,10 @@
  * for. Mutex held. */
 static void stop_runs(struct bkt *bkt)
 {
+    while (bkt->making) {
+        pthread_cond_wait(&bkt->quiet, &bkt->mutex);
+    }
+    bkt->spare = NULL;
     if (bkt->active != NULL) {
         bkt_set_state(bkt->active, BKT_FULL);
         bkt->active = NULL;
@@ -29,7 +33,7 @@ static struct bkt_bucket *take_oldest(struct bkt *bkt, uint64_t end)
     for (uint32_t i = 0; i < bkt->slot_count; i++) {
         struct bkt_bucket *bucket = bkt->slots[i];
         if (bucket != NULL && bucket->number < end &&
-            bucket->state != BKT_DYING && bucket->state != BKT_EMPTY &&
+            bucket->state != BKT_DYING &&
             (oldest == NULL || bucket->number < oldest->number)) {
             oldest = bucket;
         }
@@ -40,16 +44,27 @@ static struct bkt_bucket *take_oldest(struct bkt *bkt, uint64_t end)
     return oldest;
 }
 
-/* Every object of the bucket leaves the index; then its file goes. */
+/* Every object of the bucket leaves the index; then its file goes, when those
+ * who read it are through. */
 static int remove_one(struct bkt *bkt, struct bkt_bucket *bucket)
 {
+    uint64_t number = bucket->number;
+    uint32_t slot = bucket->slot;
     kvt_bkt_forget_bucket(bkt, bucket);
     pthread_mutex_lock(&bkt->mutex);
     bkt_set_state(bucket, BKT_DYING);
     kvt_bkt_unpin(bkt, bucket);
     pthread_mutex_unlock(&bkt->mutex);
     int rc = kvt_bkt_remove_bucket(bkt, bucket);
-    return rc == -EBUSY ? 0 : rc; /* it goes when it is not read */
+    if (rc != -EBUSY) {
+        return rc;
+    }
+    pthread_mutex_lock(&bkt->mutex);
+    while (bkt->slots[slot] != NULL && bkt->slots[slot]->number == number) {
+        pthread_cond_wait(&bkt->quiet, &bkt->mutex);
+    }
+    pthread_mutex_unlock(&bkt->mutex);
+    return 0;
 }
 
 int kvt_bkt_remove_all(struct kvt_backend *backend, struct kvt_error *err)

@@ -29,6 +29,41 @@ static bool may_go(const struct bkt_bucket *bucket)
            bucket->pins == 0 && !bucket->withdrawn && bucket->run_count > 0;
 }
 
+/* Withdraws a bucket, and pins it. Mutex held. */
+static void withdraw(struct bkt *bkt, struct bkt_bucket *bucket)
+{
+    bucket->withdrawn = true;
+    __atomic_fetch_add(&bkt->withdrawn, 1, __ATOMIC_RELEASE);
+    kvt_bkt_pin(bucket);
+}
+
+static bool is_lifeless(const struct bkt_bucket *bucket)
+{
+    return bucket->state == BKT_SEALED && bucket->live_objects == 0 &&
+           may_go(bucket);
+}
+
+/* A sealed bucket of which at most its kills are still of use. One run of
+ * kills takes no less elsewhere, but beside those of others. Mutex held. */
+static struct bkt_bucket *withdraw_lifeless(struct bkt *bkt)
+{
+    struct kvt_evict_node *node = NULL;
+    struct bkt_bucket *single = NULL;
+    while ((node = kvt_evict_next(&bkt->order, node)) != NULL) {
+        struct bkt_bucket *bucket = bucket_of(node);
+        if (!is_lifeless(bucket)) {
+            continue;
+        }
+        if (bucket->run_count > 1 || bucket->kill_count == 0 ||
+            single != NULL) {
+            withdraw(bkt, bucket);
+            return bucket;
+        }
+        single = bucket;
+    }
+    return NULL;
+}
+
 /* Withdraws the next bucket, and pins it. Mutex held. */
 static struct bkt_bucket *withdraw_next(struct bkt *bkt)
 {
@@ -42,9 +77,7 @@ static struct bkt_bucket *withdraw_next(struct bkt *bkt)
             bkt->active = NULL;
             bkt_set_state(bucket, BKT_FULL);
         }
-        bucket->withdrawn = true;
-        __atomic_fetch_add(&bkt->withdrawn, 1, __ATOMIC_RELEASE);
-        kvt_bkt_pin(bucket);
+        withdraw(bkt, bucket);
         return bucket;
     }
     return NULL;
@@ -70,8 +103,8 @@ struct victims {
     size_t capacity;
 };
 
-static bool is_live(struct bkt *bkt, const struct bkt_bucket *bucket,
-                    uint64_t hash, uint32_t block)
+bool kvt_bkt_is_live(struct bkt *bkt, const struct bkt_bucket *bucket,
+                     uint64_t hash, uint32_t block)
 {
     struct kvt_index_entry entry;
     bool found;
@@ -84,7 +117,7 @@ static int add_victim(const struct kvt_bucket_entry *entry, struct kvt_key key,
 {
     struct victims *victims = arg;
     struct bkt *bkt = victims->bkt;
-    if (!is_live(bkt, victims->bucket, entry->key_hash, entry->block)) {
+    if (!kvt_bkt_is_live(bkt, victims->bucket, entry->key_hash, entry->block)) {
         return 0;
     }
     if (victims->count == victims->capacity) {
@@ -185,7 +218,7 @@ static uint32_t needed_kills(struct bkt *bkt, const struct bkt_bucket *victim,
             kvt_bucket_entry_decode(table->entries + (size_t)(kill.cause - 1) *
                                                          KVT_BUCKET_ENTRY_SIZE,
                                     &entry);
-            if (is_live(bkt, target, entry.key_hash, kill.block)) {
+            if (kvt_bkt_is_live(bkt, target, entry.key_hash, kill.block)) {
                 continue;
             }
             kill.cause = KVT_KILL_REMOVED;
@@ -349,6 +382,18 @@ static int let_go(struct bkt *bkt, struct bkt_bucket *bucket,
     return rc != 0 ? rc : kvt_bkt_remove_bucket(bkt, bucket);
 }
 
+int kvt_bkt_drop_lifeless(struct bkt *bkt)
+{
+    struct kvt_evict_result ignored = {0};
+    pthread_mutex_lock(&bkt->evicting);
+    pthread_mutex_lock(&bkt->mutex);
+    struct bkt_bucket *bucket = withdraw_lifeless(bkt);
+    pthread_mutex_unlock(&bkt->mutex);
+    int rc = bucket != NULL ? let_go(bkt, bucket, &ignored) : -ENOENT;
+    pthread_mutex_unlock(&bkt->evicting);
+    return rc == -EBUSY ? 0 : rc;
+}
+
 int kvt_bkt_evict_one(struct bkt *bkt, struct kvt_evict_result *result)
 {
     pthread_mutex_lock(&bkt->evicting);
@@ -369,6 +414,19 @@ int kvt_bkt_evict_one(struct bkt *bkt, struct kvt_evict_result *result)
     return rc;
 }
 
+/* A bucket that is being sealed may go when it is. False when there is none
+ * that will be. */
+static bool wait_for_seal(struct bkt *bkt)
+{
+    pthread_mutex_lock(&bkt->mutex);
+    bool sealing = bkt->sealing;
+    while (bkt->sealing) {
+        pthread_cond_wait(&bkt->quiet, &bkt->mutex);
+    }
+    pthread_mutex_unlock(&bkt->mutex);
+    return sealing;
+}
+
 int kvt_bkt_evict_to(struct bkt *bkt, struct kvt_charge limit,
                      struct kvt_evict_result *result)
 {
@@ -381,6 +439,9 @@ int kvt_bkt_evict_to(struct bkt *bkt, struct kvt_charge limit,
             return 0;
         }
         rc = kvt_bkt_evict_one(bkt, result);
+        if (rc == -ENOENT && wait_for_seal(bkt)) {
+            rc = 0;
+        }
     }
     return rc == -ENOENT ? 0 : rc;
 }
@@ -415,35 +476,4 @@ int kvt_bkt_evict(struct kvt_backend *backend, double high, double low,
         rc == BKT_KEPT ? "the eviction handler keeps its objects"
                        : "evicting: %s",
         strerror(-rc));
-}
-
-/* Sealed buckets in which nothing lives -------------------------------------
- */
-
-static struct bkt_bucket *next_dead(struct bkt *bkt)
-{
-    for (uint32_t i = 0; i < bkt->slot_count; i++) {
-        struct bkt_bucket *bucket = bkt->slots[i];
-        if (bucket != NULL && bucket->state == BKT_SEALED &&
-            bucket->live_objects == 0 && bucket->kill_count == 0 &&
-            may_go(bucket)) {
-            bkt_set_state(bucket, BKT_DYING);
-            return bucket;
-        }
-    }
-    return NULL;
-}
-
-void kvt_bkt_remove_dead(struct bkt *bkt)
-{
-    struct bkt_bucket *bucket;
-    do {
-        pthread_mutex_lock(&bkt->mutex);
-        bkt->dead_found = false;
-        bucket = next_dead(bkt);
-        pthread_mutex_unlock(&bkt->mutex);
-        if (bucket != NULL && kvt_bkt_checkpoint_remove(bkt) == 0) {
-            kvt_bkt_remove_bucket(bkt, bucket);
-        }
-    } while (bucket != NULL);
 }

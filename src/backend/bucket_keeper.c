@@ -43,39 +43,17 @@ static bool others_progress(struct bkt *bkt)
 
 static int refusal_of(const struct bkt *bkt)
 {
-    struct kvt_charge need =
-        bkt->line != NULL ? bkt->line->charge : (struct kvt_charge){0};
-    return kvt_budget_shortage(&bkt->budget, need).objects > 0 ? BKT_NO_KEYS
-                                                               : BKT_NO_ROOM;
+    return bkt->line != NULL && kvt_bkt_shortage(bkt, bkt->line).objects > 0
+               ? BKT_NO_KEYS
+               : BKT_NO_ROOM;
 }
 
-/* Evicts one bucket for the first run of the line. Returns false when there
- * is nothing to do but wait. Mutex held, and released meanwhile. */
-static bool make_room(struct bkt *bkt, int failure)
+/* Does the first run of the line wait for room? */
+static bool is_short(const struct bkt *bkt)
 {
-    struct kvt_evict_result ignored = {0};
-    pthread_mutex_unlock(&bkt->mutex);
-    int rc = kvt_evict_allowed(&bkt->order) ? kvt_bkt_evict_one(bkt, &ignored)
-                                            : -ENOENT;
-    pthread_mutex_lock(&bkt->mutex);
-    if (rc == 0) {
-        kvt_bkt_line_pump(bkt);
-        return true;
-    }
-    if (rc == -ENOENT && kvt_evict_allowed(&bkt->order) &&
-        others_progress(bkt)) {
-        return false;
-    }
-    if (rc == -ENOENT) {
-        rc = failure != 0 ? failure : refusal_of(bkt);
-    }
-    kvt_bkt_line_refuse(bkt, rc);
-    kvt_bkt_line_pump(bkt);
-    return true;
+    struct kvt_charge short_of = kvt_bkt_shortage(bkt, bkt->line);
+    return !kvt_charge_covers((struct kvt_charge){0}, short_of);
 }
-
-/* Work ----------------------------------------------------------------------
- */
 
 static struct bkt_bucket *find_full(struct bkt *bkt, int64_t now_ns)
 {
@@ -90,6 +68,63 @@ static struct bkt_bucket *find_full(struct bkt *bkt, int64_t now_ns)
     }
     return NULL;
 }
+
+/* What is dead in a bucket that is not sealed is out of reach. Mutex held, and
+ * released meanwhile. */
+static bool seal_for_room(struct bkt *bkt)
+{
+    struct bkt_bucket *active = bkt->active;
+    if (active != NULL && active->runs_under_way == 0 &&
+        active->unsettled == 0 && active->run_count > 1 &&
+        active->dead_blocks > 0) {
+        bkt_set_state(active, BKT_FULL);
+        bkt->active = NULL;
+    }
+    struct bkt_bucket *full = find_full(bkt, kvt_clock_ns());
+    if (full == NULL) {
+        return false;
+    }
+    pthread_mutex_unlock(&bkt->mutex);
+    int rc = kvt_bkt_seal(bkt, full);
+    pthread_mutex_lock(&bkt->mutex);
+    return rc == 0;
+}
+
+/* Evicts one bucket for the first run of the line. Returns false when there
+ * is nothing to do but wait. Mutex held, and released meanwhile. */
+static bool make_room(struct bkt *bkt, int failure)
+{
+    struct kvt_evict_result ignored = {0};
+    pthread_mutex_unlock(&bkt->mutex);
+    int rc = kvt_bkt_drop_lifeless(bkt);
+    if (rc != 0) {
+        rc = kvt_bkt_reclaim_one(bkt);
+    }
+    if (rc != 0) { /* nothing that is dead: something that lives */
+        rc = kvt_evict_allowed(&bkt->order) ? kvt_bkt_evict_one(bkt, &ignored)
+                                            : -ENOENT;
+    }
+    pthread_mutex_lock(&bkt->mutex);
+    if (rc == -ENOENT && seal_for_room(bkt)) {
+        return true;
+    }
+    if (rc == 0) {
+        kvt_bkt_line_pump(bkt);
+        return true;
+    }
+    if (rc == -ENOENT && others_progress(bkt)) {
+        return false;
+    }
+    if (rc == -ENOENT) {
+        rc = failure != 0 ? failure : refusal_of(bkt);
+    }
+    kvt_bkt_line_refuse(bkt, rc);
+    kvt_bkt_line_pump(bkt);
+    return true;
+}
+
+/* Work ----------------------------------------------------------------------
+ */
 
 static struct bkt_bucket *find_dying(struct bkt *bkt, int64_t now_ns)
 {
@@ -108,8 +143,8 @@ static struct bkt_bucket *find_dying(struct bkt *bkt, int64_t now_ns)
 static void retire_idle(struct bkt *bkt, int64_t now_ns)
 {
     struct bkt_bucket *active = bkt->active;
-    if (active != NULL && active->runs_under_way == 0 &&
-        active->unsettled == 0 &&
+    if (active != NULL && active->run_count > 0 &&
+        active->runs_under_way == 0 && active->unsettled == 0 &&
         now_ns - active->touched_ns >= bkt->seal_after_ns) {
         bkt_set_state(active, BKT_FULL);
         bkt->active = NULL;
@@ -170,7 +205,7 @@ static bool work(struct bkt *bkt)
     if (bkt->device_full && free_device(bkt)) {
         return true;
     }
-    if (bkt->room_wanted && bkt->line != NULL && !bkt->bucket_wanted &&
+    if (bkt->room_wanted && bkt->line != NULL && is_short(bkt) &&
         make_room(bkt, 0)) {
         return true;
     }

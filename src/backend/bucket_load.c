@@ -94,11 +94,31 @@ static void find_places(struct bkt_batch *bb)
     }
 }
 
+static bool is_same(const struct kvt_index_entry *a,
+                    const struct kvt_index_entry *b)
+{
+    return a->place == b->place && a->length == b->length &&
+           a->check == b->check;
+}
+
+/* Does the index still say what it said before the bucket was pinned? Where
+ * no check value tells another bucket's bytes, it is asked again. */
+static bool holds(struct bkt_op *op)
+{
+    struct kvt_index_entry before = op->entry;
+    bool found = true;
+    if (!op->bb->bkt->checksum) {
+        kvt_place_index_find(&op->bb->bkt->index, &op->hash, &op->entry, &found,
+                             1);
+    }
+    return found && is_same(&op->entry, &before);
+}
+
 /* Pins the bucket of an object that was found. Mutex held. */
 static void pin(struct bkt_op *op)
 {
     struct bkt *bkt = op->bb->bkt;
-    if (!kvt_bkt_is_visible(bkt, &op->entry)) {
+    if (!kvt_bkt_is_visible(bkt, &op->entry) || !holds(op)) {
         op->object->size = 0;
         kvt_bkt_op_fail(op, KVT_FAULT_ABSENT, 0);
         return;
@@ -161,6 +181,20 @@ static void forget(struct bkt_op *op, bool corrupt)
     fail(op, corrupt ? KVT_FAULT_CORRUPT : KVT_FAULT_ABSENT, 0);
 }
 
+/* The index has another entry by now: that is read. */
+static void moved(struct bkt_op *op)
+{
+    op->attempts = 0;
+    if (++op->number > MOVES_MAX) {
+        fail(op, KVT_FAULT_ABSENT, 0);
+    } else if (!has_room(op)) {
+        op->object->size = op->entry.length;
+        fail(op, KVT_FAULT_SMALL, 0);
+    } else {
+        read_again(op);
+    }
+}
+
 /* What was read is not what the index promised: the object moved, or was
  * replaced, or the place is another bucket's by now. Or it is bad. */
 static void mismatch(struct bkt_op *op, bool gone)
@@ -174,24 +208,14 @@ static void mismatch(struct bkt_op *op, bool gone)
         fail(op, KVT_FAULT_ABSENT, 0);
         return;
     }
-    bool same = op->entry.place == before.place &&
-                op->entry.length == before.length &&
-                op->entry.check == before.check;
-    if (same && (gone || op->attempts >= 1)) {
+    if (!is_same(&op->entry, &before)) {
+        moved(op);
+    } else if (gone || op->attempts >= 1) {
         forget(op, !gone);
-        return;
+    } else {
+        op->attempts++;
+        read_again(op);
     }
-    op->attempts = same ? op->attempts + 1 : 0;
-    if (!same && ++op->number > MOVES_MAX) {
-        fail(op, KVT_FAULT_ABSENT, 0);
-        return;
-    }
-    if (!has_room(op)) {
-        op->object->size = op->entry.length;
-        fail(op, KVT_FAULT_SMALL, 0);
-        return;
-    }
-    read_again(op);
 }
 
 static void verify(struct bkt_op *op)
@@ -282,7 +306,7 @@ static struct kvt_slice *set_read(struct kvt_fs_elem *elem,
     *elem = (struct kvt_fs_elem){
         .op = file != NULL ? KVT_FS_READ : KVT_FS_FETCH,
         .file = file,
-        .path = path,
+        .path = file != NULL ? NULL : path,
         .offset = (uint64_t)bkt_place_block(bkt, first->entry.place) *
                   KVT_BUCKET_BLOCK,
         .slices = slices,
@@ -316,12 +340,26 @@ static void read_again(struct bkt_op *op)
     struct second_read *again = NULL;
     size_t size =
         sizeof *again + (op->object->slice_count + 1) * sizeof again->slices[0];
+    struct kvt_index_entry before = op->entry;
+    bool found;
     pthread_mutex_lock(&bkt->mutex);
     pin(op);
     struct kvt_fs_file *file = op->bucket != NULL ? op->bucket->file : NULL;
     pthread_mutex_unlock(&bkt->mutex);
     if (op->bucket == NULL) {
         end(op);
+        return;
+    }
+    /* With the bucket pinned, what the index says holds: another bucket may
+     * have had its number before. */
+    kvt_place_index_find(&bkt->index, &op->hash, &op->entry, &found, 1);
+    if (!found || !is_same(&op->entry, &before)) {
+        unpin(op);
+        if (found) {
+            moved(op);
+        } else {
+            fail(op, KVT_FAULT_ABSENT, 0);
+        }
         return;
     }
     if (op->again == NULL) {

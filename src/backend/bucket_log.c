@@ -56,9 +56,8 @@ struct bkt_run *kvt_bkt_run_new(struct bkt *bkt, uint32_t entries,
     run->entries = (uint8_t *)(run->riders + BKT_RIDERS_MAX);
     run->blocks = (uint32_t)(kvt_blocks_of(record_size) + value_blocks);
     run->charge.objects = entries;
-    run->charge.allocated =
-        (uint64_t)run->blocks * KVT_BUCKET_BLOCK +
-        kvt_bucket_table_size(entries, 1, kills + BKT_RIDERS_MAX);
+    run->charge.allocated = (uint64_t)run->blocks * KVT_BUCKET_BLOCK +
+                            kvt_bucket_table_size(entries, 1, kills);
     return run;
 }
 
@@ -128,6 +127,7 @@ static struct bkt_bucket *find_bucket(struct bkt *bkt,
     return active;
 }
 
+/* Kills that find room in the last block of the record, and in the limit. */
 static void take_riders(struct bkt *bkt, struct bkt_run *run)
 {
     uint64_t size =
@@ -136,6 +136,12 @@ static void take_riders(struct bkt *bkt, struct bkt_run *run)
     uint64_t count = spare / KVT_BUCKET_KILL_SIZE;
     count = count < BKT_RIDERS_MAX ? count : BKT_RIDERS_MAX;
     count = count < bkt->kill_count ? count : bkt->kill_count;
+    struct kvt_charge more = {.allocated = count * KVT_BUCKET_KILL_SIZE};
+    if (kvt_budget_shortage(&bkt->budget, more).allocated > 0) {
+        return;
+    }
+    kvt_budget_claim(&bkt->budget, more, (struct kvt_charge){0});
+    run->charge.allocated += more.allocated;
     run->rider_count = (uint32_t)count;
     bkt->kill_count -= count;
     bkt->kills_riding += count;
@@ -180,25 +186,43 @@ static void take_place(struct bkt *bkt, struct bkt_run *run,
     kvt_bkt_pin(bucket);
 }
 
+struct kvt_charge kvt_bkt_run_need(const struct bkt_run *run)
+{
+    struct kvt_charge need = run->charge;
+    uint64_t reserve = run->bkt->reserve;
+    need.allocated += run->kills_only ? reserve / 2 : reserve;
+    return need;
+}
+
+struct kvt_charge kvt_bkt_shortage(const struct bkt *bkt,
+                                   const struct bkt_run *run)
+{
+    struct kvt_charge short_of =
+        kvt_budget_shortage(&bkt->budget, kvt_bkt_run_need(run));
+    /* a limit that is passed already stops only who needs more of it */
+    return (struct kvt_charge){
+        .allocated = short_of.allocated,
+        .values = run->charge.values > 0 ? short_of.values : 0,
+        .objects = run->charge.objects > 0 ? short_of.objects : 0};
+}
+
 /* 0; -EAGAIN: later; or why it never gets one. */
 static int try_place(struct bkt *bkt, struct bkt_run *run)
 {
-    if (!run->keeps_place && !kvt_budget_possible(&bkt->budget, run->charge)) {
+    struct kvt_charge need = kvt_bkt_run_need(run);
+    if (!run->forced && !kvt_budget_possible(&bkt->budget, need)) {
         return BKT_NO_ROOM;
+    }
+    /* room first: a bucket is not given up for a run that may not come */
+    struct kvt_charge short_of = kvt_bkt_shortage(bkt, run);
+    if (!run->forced && !kvt_charge_covers((struct kvt_charge){0}, short_of)) {
+        bkt->room_wanted = true;
+        pthread_cond_signal(&bkt->work);
+        return -EAGAIN;
     }
     struct bkt_bucket *bucket = find_bucket(bkt, run);
     if (bucket == NULL || bucket->runs_under_way >= bkt->runs_max ||
-        (bkt->device_full && !run->keeps_place)) {
-        return -EAGAIN;
-    }
-    struct kvt_charge short_of = kvt_budget_shortage(&bkt->budget, run->charge);
-    bool is_short = !kvt_charge_covers((struct kvt_charge){0}, short_of);
-    if (is_short && !run->keeps_place) {
-        if (!kvt_evict_allowed(&bkt->order)) {
-            return short_of.objects > 0 ? BKT_NO_KEYS : BKT_NO_ROOM;
-        }
-        bkt->room_wanted = true;
-        pthread_cond_signal(&bkt->work);
+        (bkt->device_full && !run->kills_only)) {
         return -EAGAIN;
     }
     kvt_budget_claim(&bkt->budget, run->charge, (struct kvt_charge){0});
@@ -210,7 +234,7 @@ void kvt_bkt_run_start(struct bkt_run *run)
 {
     struct bkt *bkt = run->bkt;
     pthread_mutex_lock(&bkt->mutex);
-    bool first = bkt->line == NULL || run->keeps_place;
+    bool first = bkt->line == NULL || run->kills_only;
     int rc = first ? try_place(bkt, run) : -EAGAIN;
     if (rc == -EAGAIN) {
         run->state = BKT_RUN_IN_LINE;
@@ -333,12 +357,16 @@ static void acknowledge(struct bkt *bkt, struct bkt_run *run)
     } else {
         bucket->objects += run->entry_count;
         bucket->kill_count += run->head.kill_count;
+        if (run->entry_count == 0) { /* once sealed, the table has its kills */
+            bucket->dead_blocks += run->blocks;
+        }
     }
     for (uint32_t i = 0; i < run->entry_count && rc == 0 && run->orphan; i++) {
         struct kvt_bucket_entry entry;
         kvt_bucket_entry_decode(
             run->entries + (size_t)i * KVT_BUCKET_ENTRY_SIZE, &entry);
         kvt_bkt_kill_later(bkt, bucket, entry.block, KVT_KILL_UNDONE);
+        bucket->dead_blocks += bkt_value_blocks(entry.length);
     }
     resolve(bkt, run, rc);
 }
@@ -666,7 +694,8 @@ static int write_run(struct bkt *bkt, struct bkt_run *run)
     run->granted = kills_granted;
     run->ended = kills_ended;
     run->arg = &write;
-    run->keeps_place = true;
+    run->kills_only = true;
+    run->forced = true;
     rc = place_now(bkt, run);
     if (rc == 0) {
         uint64_t size = kvt_blocks_of(run->head.record_size);

@@ -93,7 +93,9 @@ static int begin(struct bkt *bkt, bool forced, struct kvt_charge charge)
     if (bkt->spare != NULL) {
         return -EEXIST;
     }
-    struct kvt_charge short_of = kvt_budget_shortage(&bkt->budget, charge);
+    struct kvt_charge need = charge;
+    need.allocated += bkt->reserve / 2;
+    struct kvt_charge short_of = kvt_budget_shortage(&bkt->budget, need);
     if (!forced && !kvt_charge_covers((struct kvt_charge){0}, short_of)) {
         return BKT_NO_ROOM;
     }

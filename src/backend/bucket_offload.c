@@ -102,7 +102,7 @@ void kvt_bkt_settle_runs(struct bkt_batch *bb)
     }
 }
 
-static enum kvt_fault fault_of(int rc)
+enum kvt_fault kvt_bkt_fault_of(int rc)
 {
     return rc == BKT_NO_ROOM   ? KVT_FAULT_FULL
            : rc == BKT_NO_KEYS ? KVT_FAULT_KEYS
@@ -112,9 +112,9 @@ static enum kvt_fault fault_of(int rc)
 
 static void fail_ops(struct bkt_op *first, int rc)
 {
-    bool limit = rc == BKT_NO_ROOM || rc == BKT_NO_KEYS || rc == BKT_KEPT;
+    enum kvt_fault fault = kvt_bkt_fault_of(rc);
     for (struct bkt_op *op = first; op != NULL; op = op->next) {
-        kvt_bkt_op_fail(op, fault_of(rc), limit ? 0 : rc);
+        kvt_bkt_op_fail(op, fault, fault == KVT_FAULT_WRITE ? rc : 0);
     }
 }
 
@@ -311,6 +311,7 @@ static int start_run(struct bkt_batch *bb, struct bkt_op *first,
         return -ENOMEM;
     }
     run->charge.values = sum->value_bytes;
+    run->charge.objects = sum->entries - sum->kills;
     run->granted = offload_granted;
     run->ended = offload_ended_run;
     run->arg = first;
@@ -367,6 +368,16 @@ static int tell_complete(struct bkt_batch *bb)
     return rc;
 }
 
+/* The room of an object that does not become one. Mutex held. */
+static void give_back_object(const struct bkt_op *op)
+{
+    op->run->bucket->dead_blocks += bkt_value_blocks(op->size);
+    if (!op->replaces) {
+        kvt_budget_give_back(&op->bb->bkt->budget,
+                             (struct kvt_charge){.objects = 1});
+    }
+}
+
 /* The index takes an object over; what it replaces is dead. Mutex held. */
 static void enter(struct bkt_op *op)
 {
@@ -376,14 +387,25 @@ static void enter(struct bkt_op *op)
     struct kvt_index_entry entry = {.place = bkt_place(bkt, bucket, op->block),
                                     .length = (uint32_t)op->size,
                                     .check = (uint32_t)op->check};
+    if (bucket->state == BKT_DYING) { /* everything was removed, or is lost */
+        give_back_object(op);
+        if (bucket->lost) {
+            kvt_bkt_op_fail(op, KVT_FAULT_WRITE, -EIO);
+        }
+        return;
+    }
     int rc = kvt_place_index_put(&bkt->index, op->hash, &entry, &old);
     if (rc < 0) {
         kvt_bkt_kill_later(bkt, bucket, op->block, KVT_KILL_UNDONE);
-        kvt_budget_give_back(&bkt->budget, (struct kvt_charge){.objects = 1});
+        give_back_object(op);
         kvt_bkt_op_fail(op, KVT_FAULT_WRITE, rc);
         return;
     }
     kvt_bkt_object_lives(bkt, bucket, op->size);
+    if (op->replaces) { /* one object before, one after */
+        kvt_budget_claim(&bkt->budget, (struct kvt_charge){.objects = 1},
+                         (struct kvt_charge){0});
+    }
     if (rc > 0) {
         kvt_bkt_object_died(bkt, &old);
     }
@@ -407,8 +429,7 @@ static void refused(struct bkt_batch *bb, int rc)
     for (size_t i = 0; i < bb->batch->count; i++) {
         struct bkt_op *op = &bb->ops[i];
         if (op->written) {
-            struct kvt_charge object = {.objects = 1};
-            kvt_budget_give_back(&bkt->budget, object);
+            give_back_object(op);
             if (rc != 0) {
                 kvt_bkt_kill_later(bkt, op->run->bucket, op->block,
                                    KVT_KILL_UNDONE);

@@ -12,6 +12,7 @@
 enum {
     LAYOUT_VERSION = 1,
     BUCKETS_LEAST = 8, /* that the limits have room for */
+    BLOCKS_LEAST = 12, /* of one */
     FILES_MAX = 4096,
 };
 
@@ -49,8 +50,10 @@ static void set_sizes(struct bkt *bkt)
     bytes = least(bytes, limit->values / BUCKETS_LEAST);
     keys = least(keys, limit->objects / BUCKETS_LEAST);
     uint64_t blocks = bytes / KVT_BUCKET_BLOCK;
-    bkt->blocks_max = (uint32_t)(blocks > 3 ? blocks : 3);
+    bkt->blocks_max = (uint32_t)(blocks > BLOCKS_LEAST ? blocks : BLOCKS_LEAST);
     bkt->keys_max = (uint32_t)(keys > 1 ? keys : 1);
+    /* two buckets' own bytes and some runs of kills; of small ones, a part */
+    bkt->reserve = least(16 * KVT_BUCKET_BLOCK, limit->allocated / 8);
     bkt->run_blocks_max = (uint32_t)least(BKT_RUN_BYTES_MAX / KVT_BUCKET_BLOCK,
                                           bkt->blocks_max - 2);
     bkt->runs_max =

@@ -292,6 +292,7 @@ static int add_entry(struct recovery *recovery, struct bkt_found *found,
     struct bkt *bkt = recovery->bkt;
     struct kvt_index_entry there;
     bool is_there;
+    found->bucket->dead_blocks += bkt_value_blocks(entry->length);
     if (kvt_kill_set_find(&recovery->kills, found->writer, found->number,
                           entry->block) != KVT_NOT_KILLED) {
         return 0;
@@ -307,6 +308,7 @@ static int add_entry(struct recovery *recovery, struct bkt_found *found,
     int rc = kvt_place_index_put(&bkt->index, entry->key_hash, &place, &there);
     if (rc == 0) {
         kvt_bkt_object_lives(bkt, found->bucket, entry->length);
+        found->bucket->dead_blocks -= bkt_value_blocks(entry->length);
         bkt->budget.used.objects++;
     }
     return rc;
@@ -360,6 +362,7 @@ static int take_bucket(struct recovery *recovery, struct bkt_found *found)
     bucket->kill_count = found->table.kill_count;
     bucket->always_verify = !found->synced;
     bucket->charge = charge_of(bkt, found);
+    bucket->file_bytes = bucket->charge.allocated;
     kvt_charge_add(&bkt->budget.used, bucket->charge);
     int rc = add_kills(recovery, found);
     for (uint32_t i = found->table.entry_count; i > 0 && rc == 0; i--) {

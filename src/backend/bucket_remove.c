@@ -56,7 +56,7 @@ static void start_kills(struct bkt_batch *bb,
         return;
     }
     memcpy(run->kills, kills, count * sizeof kills[0]);
-    run->keeps_place = true;
+    run->kills_only = true;
     run->granted = kill_granted;
     run->ended = kill_over;
     run->arg = bb;
@@ -102,10 +102,14 @@ static void removed(struct bkt_batch *bb, int rc)
         }
         op->mine = false;
         if (rc != 0) {
-            kvt_bkt_op_fail(op, KVT_FAULT_WRITE, rc == -EAGAIN ? -EIO : rc);
+            enum kvt_fault fault = kvt_bkt_fault_of(rc);
+            int errnum = rc == -EAGAIN ? -EIO : rc;
+            kvt_bkt_op_fail(op, fault, fault == KVT_FAULT_WRITE ? errnum : 0);
         } else if (kvt_place_index_remove(&bkt->index, op->hash,
                                           op->entry.place)) {
             kvt_bkt_object_died(bkt, &op->entry);
+        } else { /* it was evicted meanwhile */
+            kvt_bkt_op_fail(op, KVT_FAULT_ABSENT, 0);
         }
     }
     pthread_mutex_unlock(&bkt->mutex);

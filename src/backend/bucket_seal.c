@@ -89,8 +89,7 @@ static int write_tail(struct bkt *bkt, struct bkt_bucket *bucket, size_t *size)
     return rc < 0 ? (int)rc : 0;
 }
 
-/* What came since the last good sync is no more. Returns true when nothing of
- * the bucket is left. */
+/* What came since the last good sync, all of the bucket, is no more. */
 static void withdraw_all(struct bkt *bkt, struct bkt_bucket *bucket)
 {
     const struct bkt_table *table = &bucket->table;
@@ -106,6 +105,7 @@ static void withdraw_all(struct bkt *bkt, struct bkt_bucket *bucket)
             kvt_bkt_object_died(bkt, &gone);
         }
     }
+    bucket->lost = true;
     bkt_set_state(bucket, BKT_DYING);
     pthread_mutex_unlock(&bkt->mutex);
 }
@@ -114,18 +114,20 @@ static void withdraw_all(struct bkt *bkt, struct bkt_bucket *bucket)
 static void leave_unsealed(struct bkt *bkt, struct bkt_bucket *bucket)
 {
     pthread_mutex_lock(&bkt->mutex);
-    bkt_set_state(bucket, BKT_CLOSED);
+    if (bucket->state == BKT_FULL) {
+        bkt_set_state(bucket, BKT_CLOSED);
+    }
     pthread_mutex_unlock(&bkt->mutex);
 }
 
 static void seal_later(struct bkt *bkt, struct bkt_bucket *bucket)
 {
-    pthread_mutex_lock(&bkt->mutex);
-    if (kvt_fs_facts(bkt->fs)->overwrite_in_place) {
-        bucket->seal_again_ns = kvt_clock_ns() + 1000000000;
-    } else {
-        bkt_set_state(bucket, BKT_CLOSED); /* a part of the tail may be there */
+    if (!kvt_fs_facts(bkt->fs)->overwrite_in_place) {
+        leave_unsealed(bkt, bucket); /* a part of the tail may be there */
+        return;
     }
+    pthread_mutex_lock(&bkt->mutex);
+    bucket->seal_again_ns = kvt_clock_ns() + 1000000000;
     pthread_mutex_unlock(&bkt->mutex);
 }
 
@@ -144,7 +146,10 @@ static void sealed(struct bkt *bkt, struct bkt_bucket *bucket, size_t tail)
     uint64_t size = (uint64_t)bucket->blocks * KVT_BUCKET_BLOCK + tail;
     size = (size + unit - 1) / unit * unit;
     pthread_mutex_lock(&bkt->mutex);
-    bkt_set_state(bucket, BKT_SEALED);
+    if (bucket->state == BKT_FULL) { /* not removed meanwhile */
+        bkt_set_state(bucket, BKT_SEALED);
+    }
+    bucket->file_bytes = size;
     bucket->kill_count = bucket->table.kill_count;
     kvt_bkt_table_free(&bucket->table);
     if (bucket->charge.allocated > size) {
@@ -210,19 +215,19 @@ static int seal_pinned(struct bkt *bkt, struct bkt_bucket *bucket)
 int kvt_bkt_seal(struct bkt *bkt, struct bkt_bucket *bucket)
 {
     pthread_mutex_lock(&bkt->mutex);
-    bool empty = bucket->table.run_count == 0;
-    if (empty) {
-        bkt_set_state(bucket, BKT_DYING);
-    } else {
-        kvt_bkt_pin(bucket);
+    if (bucket->table.run_count == 0) {
+        bkt_set_state(bucket, BKT_DYING); /* the keeper removes it */
+        pthread_mutex_unlock(&bkt->mutex);
+        return 0;
     }
+    kvt_bkt_pin(bucket);
+    bkt->sealing = true;
     pthread_mutex_unlock(&bkt->mutex);
-    if (empty) {
-        return 0; /* the keeper removes it */
-    }
     int rc = seal_pinned(bkt, bucket);
     pthread_mutex_lock(&bkt->mutex);
     kvt_bkt_unpin(bkt, bucket);
+    bkt->sealing = false;
+    pthread_cond_broadcast(&bkt->quiet);
     pthread_mutex_unlock(&bkt->mutex);
     return rc;
 }

@@ -221,7 +221,11 @@ int kvt_bkt_table_of(struct bkt *bkt, struct bkt_bucket *bucket,
 static int each_of_run(uint64_t seed, const struct kvt_bucket_run *run,
                        uint8_t *record, kvt_bkt_each_fn each, void *arg)
 {
+    static const uint8_t punched[KVT_RUN_HEAD_SIZE];
     struct kvt_run_head head;
+    if (memcmp(record, punched, sizeof punched) == 0) {
+        return 0; /* none of its objects lives */
+    }
     if (!kvt_run_head_decode(record, &head) || head.block != run->block ||
         kvt_blocks_of(head.record_size) != run->record_blocks ||
         kvt_run_record_check(record, &head, seed) != 0) {
@@ -277,7 +281,7 @@ static int read_some(struct kvt_fs_queue *queue, struct records *records,
         records->elems[i] = (struct kvt_fs_elem){
             .op = file != NULL ? KVT_FS_READ : KVT_FS_FETCH,
             .file = file,
-            .path = path,
+            .path = file != NULL ? NULL : path,
             .offset = (uint64_t)records->runs[i].block * KVT_BUCKET_BLOCK,
             .slices = &records->slices[i],
             .slice_count = 1,

@@ -190,7 +190,8 @@ static void *read_until_told(void *arg)
 
 /* Replaces `k` again and again under four readers of `reading`. */
 static void replace_under_readers(struct kvt_store *store,
-                                  struct kvt_store *reading, bool one_size)
+                                  struct kvt_store *reading, bool one_size,
+                                  bool may_miss)
 {
     enum {
         VALUES = 12
@@ -227,7 +228,7 @@ static void replace_under_readers(struct kvt_store *store,
     for (unsigned i = 0; i < 4; i++) {
         assert_true(readers[i].done > 0);
         assert_int_equal(readers[i].wrong, 0);
-        if (readers[i].missing > 0) {
+        if (readers[i].missing > 0 && !may_miss) {
             fail_msg("%zu of %zu loads of a key that was always there "
                      "failed, the last with %s",
                      readers[i].missing, readers[i].done,
@@ -242,14 +243,14 @@ static void readers_see_the_old_or_the_new_value_whole(void **state)
 {
     struct store_fixture *fixture = *state;
     store_start(fixture);
-    replace_under_readers(fixture->store, fixture->store, true);
+    replace_under_readers(fixture->store, fixture->store, true, false);
 }
 
 static void readers_see_the_old_or_the_new_size(void **state)
 {
     struct store_fixture *fixture = *state;
     store_start(fixture);
-    replace_under_readers(fixture->store, fixture->store, false);
+    replace_under_readers(fixture->store, fixture->store, false, false);
 }
 
 static void a_read_only_reader_sees_the_old_or_the_new_value(void **state)
@@ -259,7 +260,8 @@ static void a_read_only_reader_sees_the_old_or_the_new_value(void **state)
     struct kvt_error err;
     store_start(fixture);
     assert_int_equal(store_open_other(fixture, true, &reader, &err), KVT_OK);
-    replace_under_readers(fixture->store, reader, false);
+    /* one that does not own a log finds what was sealed, and not gone since */
+    replace_under_readers(fixture->store, reader, false, fixture->row->log);
     assert_int_equal(stats_of(reader).checksum_misses, 0);
     kvt_store_close(reader);
 }

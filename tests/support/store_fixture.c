@@ -16,8 +16,10 @@
 
 /* One line a combination. */
 static const struct store_row rows[] = {
-    {"file_per_key", "posix", true},
-    {"file_per_key", "mem", false},
+    {"file_per_key", "posix", false, true},
+    {"file_per_key", "mem", false, false},
+    {"bucket", "posix", true, false},
+    {"bucket", "mem", true, false},
 };
 
 static const struct store_row *current_row;

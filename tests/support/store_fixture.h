@@ -17,6 +17,8 @@
 struct store_row {
     const char *backend;
     const char *fs;
+    bool log; /* objects share files: room comes back by whole files, and what
+                 is written takes some beside the values */
     bool file_per_object; /* in the operating system's file system, where
                              store_object_path finds the file of a key */
 };
