@@ -503,9 +503,10 @@ struct kvt_fs_module {
     const struct kvt_fs_ops *ops;
     const struct kvt_fs_setting *settings; /* null when there is none */
     size_t setting_count;
-    /* Can it work on this machine? KVT_OK, or a code with `err` filled: what
-     * is missing, and how to get it. Asked before each mount and by listings,
-     * from any thread: it has to be quick. Null: it can. */
+    /* Can it work on this machine? KVT_OK, or a code with `err` filled (null
+     * is allowed, as in kvt_error_set): what is missing, and how to get it.
+     * Asked before each mount and by listings, from any thread: it has to be
+     * quick. Null: it can. */
     int (*available)(struct kvt_error *err);
     /* tells the library whether the module is linked with it, or with
      * another copy that shares nothing with it */
