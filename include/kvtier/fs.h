@@ -190,6 +190,8 @@ struct kvt_fs_elem {
     int64_t result;
     uint64_t file_size;
     bool lost; /* PUBLISH failed, and what `path` named before is gone, too */
+    bool partial; /* WRITE, PUBLISH failed: fewer bytes were stored than asked,
+                     without an errno (the result is then -EIO) */
     /* the core's and the adapter's own while the element is in flight */
     struct kvt_fs_queue *queue;
     struct kvt_fs_elem *next;   /* in whatever list it is in */

@@ -255,6 +255,7 @@ void kvt_fs_submit(struct kvt_fs_queue *queue, struct kvt_fs_elem *elems,
         elem->then = last ? NULL : elem + 1;
         elem->late_follows = false;
         elem->lost = false;
+        elem->partial = false;
         elem->passed = NULL;
         if (head) {
             *queue->backlog_end = elem;
