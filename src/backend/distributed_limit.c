@@ -83,6 +83,7 @@ static bool fits(const struct dist_limit *limit, struct kvt_charge need)
 static void claim(struct dist_limit *limit, struct kvt_charge need)
 {
     kvt_charge_add(&limit->used, need);
+    kvt_charge_add(&limit->writing, need);
     kvt_charge_add(&limit->since, need);
     kvt_charge_raise(&limit->peak, limit->used);
 }
@@ -138,14 +139,19 @@ int kvt_dist_claim(struct dist_op *op)
     return rc;
 }
 
-void kvt_dist_unclaim(struct dist *dist, struct kvt_charge charge)
+void kvt_dist_settle(struct dist *dist, struct kvt_charge charge, bool written)
 {
-    if (dist->limit.on) {
-        pthread_mutex_lock(&dist->mutex);
-        take_from(&dist->limit.used, charge);
-        take_from(&dist->limit.since, charge);
-        pthread_mutex_unlock(&dist->mutex);
+    struct dist_limit *limit = &dist->limit;
+    if (!limit->on) {
+        return;
     }
+    pthread_mutex_lock(&dist->mutex);
+    take_from(&limit->writing, charge);
+    if (!written) {
+        take_from(&limit->used, charge);
+        take_from(&limit->since, charge);
+    }
+    pthread_mutex_unlock(&dist->mutex);
 }
 
 void kvt_dist_freed(struct dist *dist)
@@ -233,7 +239,7 @@ int kvt_dist_recount(struct dist *dist)
         return -ENOMEM;
     }
     pthread_mutex_lock(&dist->mutex);
-    limit->since = (struct kvt_charge){0};
+    limit->since = limit->writing;
     limit->dirty = false;
     pthread_mutex_unlock(&dist->mutex);
     int rc = kvt_dist_walk(dist, true, count_one, &count);
@@ -243,7 +249,9 @@ int kvt_dist_recount(struct dist *dist)
     if (rc == 0) {
         /* what was claimed meanwhile may be counted twice: never too little */
         limit->used = sum_of(count.total, limit->since);
-        kvt_charge_raise(&limit->peak, limit->used);
+        if (limit->since.allocated == 0) {
+            kvt_charge_raise(&limit->peak, limit->used);
+        }
         limit->oldest = count.oldest;
         limit->counted = true;
         limit->counted_ns = kvt_clock_ns();

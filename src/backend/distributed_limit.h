@@ -19,8 +19,10 @@ struct dist_limit {
     bool evicts; /* otherwise a full root refuses */
     struct kvt_charge most;
     /* under dist->mutex */
-    struct kvt_charge used;  /* at the last count, and claimed since */
-    struct kvt_charge since; /* claimed since the running count began */
+    struct kvt_charge used;    /* at the last count, and claimed since */
+    struct kvt_charge writing; /* claimed, and perhaps not written yet */
+    struct kvt_charge since;   /* that, and what was claimed since the running
+                                  count began: it may have missed it */
     struct kvt_charge peak;
     bool counted;
     bool dirty; /* something was removed since the count */
@@ -46,7 +48,8 @@ struct kvt_charge kvt_dist_charge(const struct dist *dist, uint64_t file_size,
  * 0 or a negative errno as below; -ENOSPC (bytes) or -EUSERS (objects) when
  * the root is full and nothing may go; -EFBIG when it can never fit. */
 int kvt_dist_claim(struct dist_op *op);
-void kvt_dist_unclaim(struct dist *dist, struct kvt_charge charge);
+/* What was claimed is written, or (`written` false) its room is free. */
+void kvt_dist_settle(struct dist *dist, struct kvt_charge charge, bool written);
 /* A file was removed: there may be room. */
 void kvt_dist_freed(struct dist *dist);
 /* A file was written or refreshed: it is not one of the oldest any more. */

@@ -23,13 +23,13 @@ static void published(struct dist_op *op, int64_t rc)
     if (rc >= 0) {
         op->published = true;
         op->object->size = op->size;
+        kvt_dist_settle(dist, op->charge, true);
         kvt_dist_renewed(dist, op->file.path);
         kvt_dist_op_end(op);
         return;
     }
-    if (rc != -ETIMEDOUT) { /* it may be there after all */
-        kvt_dist_unclaim(dist, op->charge);
-    }
+    /* after a timeout it may be there all the same */
+    kvt_dist_settle(dist, op->charge, rc == -ETIMEDOUT);
     if (rc == -EEXIST && (op->batch->batch->flags & KVT_IF_ABSENT) != 0) {
         kvt_dist_op_fail(op, KVT_FAULT_EXISTS, 0);
     } else {
@@ -139,7 +139,7 @@ static void undone(struct kvt_fs_elem *elem)
 {
     struct dist_op *op = elem->arg;
     if (elem->result == 0) {
-        kvt_dist_unclaim(op->batch->dist, op->charge);
+        kvt_dist_freed(op->batch->dist);
     }
     kvt_dist_op_end(op);
 }

@@ -157,6 +157,9 @@ int kvt_dist_remove_all(struct kvt_backend *backend, struct kvt_error *err)
     struct dist *dist = (struct dist *)backend;
     int rc = remove_files(dist);
     kvt_dist_freed(dist);
+    pthread_mutex_lock(&dist->mutex);
+    dist->count_took_ns = 0; /* no earlier count says anything now */
+    pthread_mutex_unlock(&dist->mutex);
     if (rc == 0 && (dist->publish_flags & KVT_FS_DURABLE) != 0) {
         rc = kvt_fs_list(dist->fs, ".", false, sync_one, dist);
     }
