@@ -88,7 +88,7 @@ static void note_health(const struct dist_batch *batch)
     int rc = 0;
     for (size_t i = 0; i < batch->batch->count && rc == 0; i++) {
         const struct kvt_object *object = &batch->batch->objects[i];
-        if (batch->ops[i].batch == NULL) {
+        if (batch->ops[i].batch == NULL || batch->ops[i].idle) {
             continue;
         }
         if (object->status == KVT_OK ||

@@ -47,6 +47,7 @@ struct dist {
     pthread_mutex_t mutex;
     struct dist_health health;
     struct dist_limit limit;
+    struct dist_late *lates; /* publishes whose outcome is not known yet */
     uint64_t checksum_misses;
     struct kvt_stats counted; /* what the last count found */
     int64_t counted_ns;       /* when it ended, and how long it took */
@@ -57,6 +58,7 @@ struct dist {
 
 struct dist_batch;
 struct dist_chain;
+struct dist_late;
 
 /* One object of a batch on its way. */
 struct dist_op {
@@ -66,9 +68,10 @@ struct dist_op {
     uint64_t size; /* of all its slices */
     uint64_t check;
     struct kvt_charge charge;
-    struct dist_op *next;   /* of those that wait for room */
+    struct dist_op *next;   /* of those that wait for the same */
     unsigned char *scratch; /* where a comparison reads the file to */
     /* of a publish */
+    struct dist_late *late;
     struct dist_chain *chain; /* where one element is not enough */
     void (*publish_done)(struct dist_op *op, int64_t rc);
     enum dist_strategy strategy;
@@ -77,7 +80,8 @@ struct dist_op {
     bool ambiguous; /* an answer may have been lost */
     bool partial;   /* fewer bytes were stored than asked */
     bool published; /* this op wrote the file */
-    bool waits;     /* for room */
+    bool idle;      /* it ended while it waited: says nothing of the mount */
+    bool waits;     /* for room, or for the outcome of a late publish */
     char temp_path[DIST_TEMP_PATH_MAX];
 };
 
@@ -126,6 +130,18 @@ int kvt_dist_remove_all(struct kvt_backend *backend, struct kvt_error *err);
 int kvt_dist_evict(struct kvt_backend *backend, double high, double low,
                    struct kvt_evict_result *result, struct kvt_error *err);
 int kvt_dist_check(struct kvt_backend *backend, struct kvt_error *err);
+
+/* distributed_late.c: publishes that may outlive their deadline. */
+
+/* Before such an element is submitted: 0 or -ENOMEM. */
+int kvt_dist_late_prepare(struct dist_op *op);
+/* In its `done`. */
+void kvt_dist_late_done(struct dist_op *op);
+/* True when the op's element waits until the outcome of an earlier publish of
+ * its key is known; it is then posted 0. */
+bool kvt_dist_late_wait(struct dist_op *op);
+/* Takes a waiting op out of whatever it waits in; false when it was told. */
+bool kvt_dist_stop_waiting(struct dist_op *op);
 
 /* distributed_refresh.c: a table of what was refreshed lately. */
 int kvt_dist_refresh_open(struct dist *dist, uint64_t interval_s);

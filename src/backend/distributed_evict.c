@@ -162,13 +162,8 @@ int kvt_dist_evict_some(struct dist *dist, struct kvt_charge wanted,
     }
     kvt_charge_sub(&limit->used, kvt_charge_least(limit->used, victims->freed));
     limit->evicted_objects += victims->removed;
-    if (none) {
-        /* all known ones are gone: count again, unless there are none */
-        bool empty = limit->oldest == NULL || limit->oldest->count == 0;
-        limit->dirty = true;
-        rc = empty ? -ENOSPC : 0;
-    }
     pthread_mutex_unlock(&dist->mutex);
+    rc = none ? -ENOENT : rc;
     if (result != NULL) {
         result->objects += victims->removed;
         result->bytes += victims->removed_bytes;
@@ -191,17 +186,21 @@ static uint64_t used_bytes(struct dist *dist)
 static int evict_to(struct dist *dist, uint64_t target,
                     struct kvt_evict_result *result)
 {
-    int rc = 0;
+    int rc = kvt_dist_recount(dist);
+    bool certain = true; /* all that is there is known */
     for (uint64_t used = used_bytes(dist); used > target && rc == 0;
          used = used_bytes(dist)) {
         struct kvt_charge wanted = {used - target, 0, 0};
         rc = kvt_dist_evict_some(dist, wanted, result);
-        if (rc == 0 && dist->limit.dirty) {
+        if (rc == -ENOENT && !certain) {
             rc = kvt_dist_recount(dist);
+            certain = true;
+        } else {
+            certain = false;
         }
     }
     /* nothing is left that may go, or the handler keeps it: no failure */
-    return rc == -ENOSPC || rc == -ECANCELED ? 0 : rc;
+    return rc == -ENOENT || rc == -ECANCELED ? 0 : rc;
 }
 
 int kvt_dist_evict(struct kvt_backend *backend, double high, double low,

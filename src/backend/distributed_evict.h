@@ -7,10 +7,9 @@
 /* Counts what the root holds and finds its oldest files. Pass held. Blocks. */
 int kvt_dist_recount(struct dist *dist);
 
-/* Evicts oldest files until `wanted` is freed or the known ones are used up;
- * then the next caller counts again. 0; -ECANCELED when the handler refused;
- * -ENOSPC when there is nothing to evict; or -errno. `result`, or null, is
- * added to. Pass held. Blocks. */
+/* Evicts oldest files until `wanted` is freed or the known ones are used up. 0;
+ * -ECANCELED when the handler refused; -ENOENT when none are known; or -errno.
+ * `result`, or null, is added to. Pass held. Blocks. */
 int kvt_dist_evict_some(struct dist *dist, struct kvt_charge wanted,
                         struct kvt_evict_result *result);
 

@@ -9,7 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A count is good for so long, or for ten times what it took. */
+/* A count is good for so long, or for ten times what it took; a tenth of the
+ * time goes into counting at most. */
 #define COUNT_AGE_NS INT64_C(1000000000)
 
 int kvt_dist_limit_init(struct dist *dist)
@@ -29,10 +30,17 @@ int kvt_dist_limit_init(struct dist *dist)
         limit->most.values = kvt_config_u64(config, "total_value_limit");
         limit->on = true;
     }
-    if (!kvt_config_is_given(config, "total_size_limit")) {
+    bool sized = kvt_config_is_given(config, "total_size_limit");
+    limit->on = limit->on || sized;
+    if (limit->on) {
+        limit->recent = calloc(DIST_RECENT, sizeof limit->recent[0]);
+        if (limit->recent == NULL) {
+            return -ENOMEM;
+        }
+    }
+    if (!sized) {
         return 0;
     }
-    limit->on = true;
     if (kvt_config_limit(config, "total_size_limit", &bytes, &fraction)) {
         struct kvt_fs_usage usage;
         int rc = kvt_fs_usage(dist->fs, &usage);
@@ -47,6 +55,7 @@ int kvt_dist_limit_init(struct dist *dist)
 
 void kvt_dist_limit_fini(struct dist *dist)
 {
+    free(dist->limit.recent);
     kvt_dist_oldest_free(dist->limit.oldest);
     pthread_mutex_destroy(&dist->limit.pass);
 }
@@ -88,39 +97,44 @@ static void claim(struct dist_limit *limit, struct kvt_charge need)
     kvt_charge_raise(&limit->peak, limit->used);
 }
 
-/* Is what the last count said still worth something? Mutex held. */
+/* Is what the last count said still worth something? What was written since
+ * may have replaced something, so that less is used than we think; but no more
+ * than a tenth of the time goes into counting. Mutex held. */
 static bool is_fresh(const struct dist_limit *limit)
 {
+    int64_t age_ns = kvt_clock_ns() - limit->counted_ns;
     int64_t most_ns = 10 * limit->took_ns;
-    most_ns = most_ns > COUNT_AGE_NS ? most_ns : COUNT_AGE_NS;
-    return limit->counted && !limit->dirty &&
-           kvt_clock_ns() - limit->counted_ns < most_ns;
+    if (limit->since.objects == 0 && most_ns < COUNT_AGE_NS) {
+        most_ns = COUNT_AGE_NS;
+    }
+    return limit->counted && !limit->dirty && age_ns < most_ns;
 }
 
 /* Mutex held. */
-static int refusal(const struct dist_limit *limit, struct kvt_charge need)
+static enum dist_room refusal(const struct dist_limit *limit,
+                              struct kvt_charge need)
 {
     bool keys = limit->used.objects + need.objects > limit->most.objects;
-    return keys ? -EUSERS : -ENOSPC;
+    return keys ? DIST_ROOM_KEYS : DIST_ROOM_FULL;
 }
 
-int kvt_dist_claim(struct dist_op *op)
+enum dist_room kvt_dist_claim(struct dist_op *op)
 {
     struct dist *dist = op->batch->dist;
     struct dist_limit *limit = &dist->limit;
-    int rc = 0;
+    enum dist_room room = DIST_ROOM_GRANTED;
     if (!limit->on) {
-        return 0;
+        return room;
     }
     if (!kvt_charge_covers(limit->most, op->charge)) {
-        return -EFBIG;
+        return DIST_ROOM_NEVER;
     }
     pthread_mutex_lock(&dist->mutex);
     /* who waits already comes first */
     if (limit->counted && limit->waiters == NULL && fits(limit, op->charge)) {
         claim(limit, op->charge);
     } else if (!limit->evicts && is_fresh(limit)) {
-        rc = refusal(limit, op->charge);
+        room = refusal(limit, op->charge);
     } else {
         struct dist_op **end = &limit->waiters;
         while (*end != NULL) {
@@ -130,26 +144,41 @@ int kvt_dist_claim(struct dist_op *op)
         op->waits = true;
         kvt_fs_expect(op->batch->batch->queue, &op->file.elem);
         *end = op;
-        rc = 1;
+        room = DIST_ROOM_WAITS;
     }
     pthread_mutex_unlock(&dist->mutex);
-    if (rc == 1) {
+    if (room == DIST_ROOM_WAITS) {
         kvt_dist_janitor_wake(dist);
     }
-    return rc;
+    return room;
 }
 
-void kvt_dist_settle(struct dist *dist, struct kvt_charge charge, bool written)
+/* The same key again: its last file is no more. Mutex held. */
+static void note_recent(struct dist_limit *limit, uint64_t hash,
+                        struct kvt_charge charge)
 {
+    struct dist_recent *recent = &limit->recent[hash % DIST_RECENT];
+    if (recent->hash == hash) {
+        take_from(&limit->used, recent->charge);
+        take_from(&limit->since, recent->charge);
+    }
+    *recent = (struct dist_recent){hash, charge};
+}
+
+void kvt_dist_settle(struct dist_op *op, bool written)
+{
+    struct dist *dist = op->batch->dist;
     struct dist_limit *limit = &dist->limit;
     if (!limit->on) {
         return;
     }
     pthread_mutex_lock(&dist->mutex);
-    take_from(&limit->writing, charge);
-    if (!written) {
-        take_from(&limit->used, charge);
-        take_from(&limit->since, charge);
+    take_from(&limit->writing, op->charge);
+    if (written) {
+        note_recent(limit, op->file.key_hash.low, op->charge);
+    } else {
+        take_from(&limit->used, op->charge);
+        take_from(&limit->since, op->charge);
     }
     pthread_mutex_unlock(&dist->mutex);
 }
@@ -172,22 +201,6 @@ void kvt_dist_renewed(struct dist *dist, const char *path)
         }
         pthread_mutex_unlock(&dist->mutex);
     }
-}
-
-bool kvt_dist_stop_waiting(struct dist_op *op)
-{
-    struct dist *dist = op->batch->dist;
-    pthread_mutex_lock(&dist->mutex);
-    struct dist_op **at = &dist->limit.waiters;
-    while (*at != NULL && *at != op) {
-        at = &(*at)->next;
-    }
-    bool found = *at != NULL;
-    if (found) {
-        *at = op->next;
-    }
-    pthread_mutex_unlock(&dist->mutex);
-    return found;
 }
 
 bool kvt_dist_has_room(struct dist *dist)
@@ -241,6 +254,7 @@ int kvt_dist_recount(struct dist *dist)
     pthread_mutex_lock(&dist->mutex);
     limit->since = limit->writing;
     limit->dirty = false;
+    memset(limit->recent, 0, DIST_RECENT * sizeof limit->recent[0]);
     pthread_mutex_unlock(&dist->mutex);
     int rc = kvt_dist_walk(dist, true, count_one, &count);
     kvt_dist_oldest_sort(count.oldest);
@@ -311,37 +325,59 @@ static void refuse(struct dist *dist, int rc, bool all)
     pthread_mutex_lock(&dist->mutex);
     do {
         if (limit->waiters != NULL) {
-            int why =
-                rc == -ENOSPC ? refusal(limit, limit->waiters->charge) : rc;
+            int why = rc == DIST_ROOM_FULL
+                          ? (int)refusal(limit, limit->waiters->charge)
+                          : rc;
             tell_first(limit, why);
         }
     } while (all && limit->waiters != NULL);
     pthread_mutex_unlock(&dist->mutex);
 }
 
+/* One step for those that wait: counts, or evicts, or refuses. `*counted`: the
+ * last step counted, so that what it found is all there is. */
+static void work_step(struct dist *dist, struct kvt_charge short_of, bool fresh,
+                      bool *counted)
+{
+    int rc = 0;
+    if (!fresh && !*counted) {
+        rc = kvt_dist_recount(dist);
+        *counted = rc == 0;
+        if (rc != 0) {
+            refuse(dist, rc, true); /* the file system fails */
+        }
+        return;
+    }
+    bool certain = *counted;
+    *counted = false;
+    if (!dist->limit.evicts) {
+        refuse(dist, DIST_ROOM_FULL, false);
+        return;
+    }
+    rc = kvt_dist_evict_some(dist, short_of, NULL);
+    if (rc == -ENOENT && !certain) {
+        kvt_dist_freed(dist); /* count again: there may be others by now */
+    } else if (rc != 0) {
+        bool refused = rc == -ECANCELED;
+        refuse(dist,
+               rc == -ENOENT ? DIST_ROOM_FULL
+               : refused     ? DIST_ROOM_REFUSED
+                             : rc,
+               refused);
+    }
+}
+
 void kvt_dist_limit_work(struct dist *dist)
 {
     struct dist_limit *limit = &dist->limit;
     bool waits = limit->on;
+    bool counted = false;
     pthread_mutex_lock(&limit->pass);
     while (waits) {
         bool fresh;
         struct kvt_charge short_of = give_room(dist, &waits, &fresh);
-        if (!waits) {
-            break;
-        }
-        int rc = fresh ? 0 : kvt_dist_recount(dist);
-        if (rc != 0) {
-            refuse(dist, rc, true); /* the file system fails */
-        } else if (!fresh) {
-            continue;
-        } else if (!limit->evicts) {
-            refuse(dist, -ENOSPC, false);
-        } else {
-            rc = kvt_dist_evict_some(dist, short_of, NULL);
-            if (rc != 0) {
-                refuse(dist, rc, rc == -ECANCELED);
-            }
+        if (waits) {
+            work_step(dist, short_of, fresh, &counted);
         }
     }
     pthread_mutex_unlock(&limit->pass);

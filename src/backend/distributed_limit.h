@@ -14,6 +14,16 @@ struct dist;
 struct dist_op;
 struct dist_oldest;
 
+/* What this store wrote since the last count: written again, it takes the
+ * place of itself. */
+enum {
+    DIST_RECENT = 1024
+};
+struct dist_recent {
+    uint64_t hash; /* of the key; 0: nothing */
+    struct kvt_charge charge;
+};
+
 struct dist_limit {
     bool on;
     bool evicts; /* otherwise a full root refuses */
@@ -28,7 +38,8 @@ struct dist_limit {
     bool dirty; /* something was removed since the count */
     int64_t counted_ns;
     int64_t took_ns;
-    struct dist_op *waiters; /* for room, oldest first */
+    struct dist_op *waiters;    /* for room, oldest first */
+    struct dist_recent *recent; /* null without a limit */
     uint64_t evicted_objects;
     /* One pass at a time counts or evicts; `oldest` is its own. Taken before
      * dist->mutex, and held across I/O and the eviction handler. */
@@ -44,19 +55,24 @@ void kvt_dist_limit_fini(struct dist *dist);
 struct kvt_charge kvt_dist_charge(const struct dist *dist, uint64_t file_size,
                                   uint64_t size);
 
-/* Claims op->charge: 0; 1 when the op's element waits for room, and is posted
- * 0 or a negative errno as below; -ENOSPC (bytes) or -EUSERS (objects) when
- * the root is full and nothing may go; -EFBIG when it can never fit. */
-int kvt_dist_claim(struct dist_op *op);
-/* What was claimed is written, or (`written` false) its room is free. */
-void kvt_dist_settle(struct dist *dist, struct kvt_charge charge, bool written);
+/* What a claim comes to; a negative errno when the file system failed. */
+enum dist_room {
+    DIST_ROOM_GRANTED = 0,
+    DIST_ROOM_WAITS,   /* the op's element is posted one of the others */
+    DIST_ROOM_FULL,    /* nothing may go for it */
+    DIST_ROOM_KEYS,    /* too many objects, likewise */
+    DIST_ROOM_NEVER,   /* more than the limit */
+    DIST_ROOM_REFUSED, /* the eviction handler said no */
+};
+
+/* Claims op->charge. */
+enum dist_room kvt_dist_claim(struct dist_op *op);
+/* What the op claimed is written, or (`written` false) its room is free. */
+void kvt_dist_settle(struct dist_op *op, bool written);
 /* A file was removed: there may be room. */
 void kvt_dist_freed(struct dist *dist);
 /* A file was written or refreshed: it is not one of the oldest any more. */
 void kvt_dist_renewed(struct dist *dist, const char *path);
-/* Takes a waiting op out of the queue for room; false when it was told. */
-bool kvt_dist_stop_waiting(struct dist_op *op);
-
 /* For the janitor: makes room for those that wait. */
 void kvt_dist_limit_work(struct dist *dist);
 

@@ -23,13 +23,13 @@ static void published(struct dist_op *op, int64_t rc)
     if (rc >= 0) {
         op->published = true;
         op->object->size = op->size;
-        kvt_dist_settle(dist, op->charge, true);
+        kvt_dist_settle(op, true);
         kvt_dist_renewed(dist, op->file.path);
         kvt_dist_op_end(op);
         return;
     }
     /* after a timeout it may be there all the same */
-    kvt_dist_settle(dist, op->charge, rc == -ETIMEDOUT);
+    kvt_dist_settle(op, rc == -ETIMEDOUT);
     if (rc == -EEXIST && (op->batch->batch->flags & KVT_IF_ABSENT) != 0) {
         kvt_dist_op_fail(op, KVT_FAULT_EXISTS, 0);
     } else {
@@ -50,17 +50,22 @@ static void publish(struct dist_op *op)
 
 /* Room --------------------------------------------------------------------- */
 
-static void refused(struct dist_op *op, int rc)
+static void refused(struct dist_op *op, int64_t rc)
 {
-    if (rc == -ECANCELED) {
-        kvt_dist_op_fail(op, KVT_FAULT_REFUSED, 0);
-    } else if (rc == -EUSERS) {
-        kvt_dist_op_fail(op, KVT_FAULT_KEYS, 0);
-    } else if (rc == -ENOSPC) {
+    switch (rc) {
+    case DIST_ROOM_FULL:
         kvt_dist_op_fail(op, KVT_FAULT_FULL, 0);
-    } else if (rc == -EFBIG) {
-        kvt_dist_op_fail(op, KVT_FAULT_FULL, rc);
-    } else {
+        break;
+    case DIST_ROOM_KEYS:
+        kvt_dist_op_fail(op, KVT_FAULT_KEYS, 0);
+        break;
+    case DIST_ROOM_NEVER:
+        kvt_dist_op_fail(op, KVT_FAULT_FULL, -EFBIG);
+        break;
+    case DIST_ROOM_REFUSED:
+        kvt_dist_op_fail(op, KVT_FAULT_REFUSED, 0);
+        break;
+    default:
         fail(op, rc);
     }
 }
@@ -72,7 +77,8 @@ static void room_came(struct kvt_fs_elem *elem)
     if (elem->result == 0) {
         publish(op);
     } else {
-        refused(op, (int)elem->result);
+        op->idle = elem->result == -ETIMEDOUT;
+        refused(op, elem->result);
     }
 }
 
@@ -84,11 +90,11 @@ static void find_room(struct dist_op *op)
     op->charge = kvt_dist_charge(dist, op->size + overhead, op->size);
     op->file.elem =
         (struct kvt_fs_elem){.op = KVT_FS_WAIT, .done = room_came, .arg = op};
-    int rc = kvt_dist_claim(op);
-    if (rc == 0) {
+    enum dist_room room = kvt_dist_claim(op);
+    if (room == DIST_ROOM_GRANTED) {
         publish(op);
-    } else if (rc < 0) {
-        refused(op, rc);
+    } else if (room != DIST_ROOM_WAITS) {
+        refused(op, room);
     }
 }
 
@@ -227,9 +233,28 @@ static void offload_ended(struct dist_batch *batch)
     }
 }
 
+static void start_one(struct dist_op *op);
+
+static void outcome_came(struct kvt_fs_elem *elem)
+{
+    struct dist_op *op = elem->arg;
+    op->waits = false;
+    if (elem->result == 0) {
+        start_one(op);
+    } else {
+        op->idle = true;
+        fail(op, elem->result);
+    }
+}
+
 static void start_one(struct dist_op *op)
 {
     struct dist *dist = op->batch->dist;
+    op->file.elem = (struct kvt_fs_elem){
+        .op = KVT_FS_WAIT, .done = outcome_came, .arg = op};
+    if (kvt_dist_late_wait(op)) {
+        return;
+    }
     int rc = kvt_dist_health_refuses(dist);
     if (rc != 0) {
         kvt_dist_op_fail(op, KVT_FAULT_REFUSED, rc);

@@ -113,6 +113,7 @@ static void switched(struct kvt_fs_elem *elem)
 {
     struct dist_op *op = elem->arg;
     op->partial = elem->partial;
+    kvt_dist_late_done(op);
     tried(op, elem->result);
 }
 
@@ -133,7 +134,12 @@ static void by_temporary(struct dist_op *op)
         kvt_object_file_publish(&op->file, op->object, op->size, op->check,
                                 op->temp_path, flags);
     }
-    kvt_dist_submit(op, switched);
+    int rc = kvt_dist_late_prepare(op);
+    if (rc != 0) {
+        end(op, rc);
+    } else {
+        kvt_dist_submit(op, switched);
+    }
 }
 
 /* In place ----------------------------------------------------------------- */
