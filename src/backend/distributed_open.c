@@ -370,6 +370,15 @@ int kvt_dist_open(const struct kvt_backend_args *args,
         rc = kvt_dist_fail(dist, KVT_FAULT_READ, rc, "starting", err);
         goto out_close;
     }
+    if (kvt_config_bool(args->config, "distributed.health_check")) {
+        /* what comes next waits for the mount as long as it takes */
+        rc = kvt_fs_probe(dist->fs);
+    }
+    if (rc != 0) {
+        rc = kvt_dist_fail(dist, KVT_FAULT_READ, rc,
+                           "health check: asking the mount", err);
+        goto out_close;
+    }
     rc = choose_strategy(dist, err);
     if (rc == KVT_OK) {
         rc = open_record(dist, err);
