@@ -105,8 +105,8 @@ static bool swap_block(struct lister *lister)
 {
     struct walk *walk = lister->walk;
     struct block *full = lister->block;
-    full->next = NULL;
     pthread_mutex_lock(&walk->mutex);
+    full->next = NULL;
     if (walk->full == NULL) {
         walk->full = full;
     } else {
@@ -213,29 +213,24 @@ static int list_one(struct lister *lister)
 
 static void *lister_thread(void *arg)
 {
-    struct walk *walk = arg;
-    struct lister lister = {.walk = walk};
+    struct lister *lister = arg;
+    struct walk *walk = lister->walk;
     int rc = 0;
-    pthread_mutex_lock(&walk->mutex);
-    lister.block = walk->empty; /* there is one for each thread */
-    walk->empty = lister.block->next;
-    pthread_mutex_unlock(&walk->mutex);
-    lister.block->size = 0;
-    while (rc == 0 && next_directory(walk, &lister.directory)) {
-        rc = list_one(&lister);
+    while (rc == 0 && next_directory(walk, &lister->directory)) {
+        rc = list_one(lister);
     }
     pthread_mutex_lock(&walk->mutex);
     if (rc < 0 && walk->rc == 0) {
         walk->rc = rc;
     }
-    if (lister.block != NULL) {
-        lister.block->next = NULL;
+    if (lister->block != NULL) {
+        lister->block->next = NULL;
         if (walk->full == NULL) {
-            walk->full = lister.block;
+            walk->full = lister->block;
         } else {
-            walk->full_last->next = lister.block;
+            walk->full_last->next = lister->block;
         }
-        walk->full_last = lister.block;
+        walk->full_last = lister->block;
     }
     walk->running--;
     pthread_cond_broadcast(&walk->changed);
@@ -281,11 +276,23 @@ static int walk_directly(struct walk *walk)
 
 static int walk_by_threads(struct walk *walk, unsigned count)
 {
+    struct lister listers[LISTERS_MAX];
     pthread_t threads[LISTERS_MAX];
     unsigned started = 0;
     pthread_mutex_lock(&walk->mutex);
-    while (started < count &&
-           pthread_create(&threads[started], NULL, lister_thread, walk) == 0) {
+    while (started < count) {
+        struct lister *lister = &listers[started];
+        /* its own from the start: the others may take all that are left */
+        struct block *block = walk->empty;
+        *lister = (struct lister){.walk = walk, .block = block};
+        walk->empty = block->next;
+        block->size = 0;
+        if (pthread_create(&threads[started], NULL, lister_thread, lister) !=
+            0) {
+            block->next = walk->empty;
+            walk->empty = block;
+            break;
+        }
         started++;
         walk->running++;
     }
