@@ -142,8 +142,16 @@ static void write_one(struct process *p, uint64_t key)
     set(&shared->acknowledged[key], version);
 }
 
+/* What a load may not be older than, when it begins. A key that stands twice
+ * in one batch is loaded twice at the same time, in no order. */
+struct bound {
+    uint64_t acknowledged;
+    uint64_t seen;
+};
+
 static void check_one(struct process *p, const struct kvt_object *object,
-                      const unsigned char *bytes, uint64_t key, uint64_t least)
+                      const unsigned char *bytes, uint64_t key,
+                      struct bound bound)
 {
     add(&shared->loads);
     if (object->status == KVT_ERR_OBJECT_NOT_FOUND) {
@@ -158,10 +166,11 @@ static void check_one(struct process *p, const struct kvt_object *object,
     uint64_t version = version_of(bytes, (size_t)object->size, key);
     if (version == 0) {
         fault("wrong bytes", key, object->size, 0);
-    } else if (version < least) {
-        fault("older than what was acknowledged", key, version, least);
-    } else if (version < p->seen[key]) {
-        fault("older than what was seen", key, version, p->seen[key]);
+    } else if (version < bound.acknowledged) {
+        fault("older than what was acknowledged", key, version,
+              bound.acknowledged);
+    } else if (version < bound.seen) {
+        fault("older than what was seen", key, version, bound.seen);
     } else if (version > get(&shared->attempted[key])) {
         fault("never written", key, version, get(&shared->attempted[key]));
     }
@@ -176,21 +185,22 @@ static void load_some(struct process *p)
     struct kvt_slice slices[BATCH];
     struct kvt_object objects[BATCH];
     uint64_t keys[BATCH];
-    uint64_t least[BATCH];
+    struct bound bounds[BATCH];
     for (size_t i = 0; i < BATCH; i++) {
         keys[i] = random_next(&p->random) % KEYS;
         name_key(&names[i], "shared/key@", keys[i]);
         slices[i] = (struct kvt_slice){p->bytes[i], SIZE_MAX_BYTES, NULL};
         objects[i] = (struct kvt_object){
             .key = names[i].key, .slices = &slices[i], .slice_count = 1};
-        least[i] = get(&shared->acknowledged[keys[i]]);
+        bounds[i] = (struct bound){get(&shared->acknowledged[keys[i]]),
+                                   p->seen[keys[i]]};
     }
     if (kvt_batch_load(p->store, objects, BATCH, NULL) < 0) {
         fault("a batch was refused", 0, 0, 0);
         return;
     }
     for (size_t i = 0; i < BATCH; i++) {
-        check_one(p, &objects[i], p->bytes[i], keys[i], least[i]);
+        check_one(p, &objects[i], p->bytes[i], keys[i], bounds[i]);
     }
 }
 
