@@ -17,6 +17,7 @@ static struct bench_group (*const groups[])(void) = {
     bench_boundary_rows,
     bench_transfer_rows,
     bench_fetch_rows,
+    bench_distributed_rows,
 };
 
 int bench_fail(struct bench *bench, const char *format, ...)

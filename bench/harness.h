@@ -100,6 +100,7 @@ struct bench_group {
 struct bench_group bench_boundary_rows(void);
 struct bench_group bench_transfer_rows(void);
 struct bench_group bench_fetch_rows(void);
+struct bench_group bench_distributed_rows(void);
 
 struct bench_options {
     const char *dir;

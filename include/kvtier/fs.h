@@ -227,6 +227,11 @@ KVT_API void kvt_fs_submit(struct kvt_fs_queue *queue,
  * (CLOCK_MONOTONIC; 0 = none) passed. Returns how many ran. */
 KVT_API size_t kvt_fs_poll(struct kvt_fs_queue *queue, size_t min,
                            int64_t deadline_ns);
+/* Between the two, what is submitted is only gathered, and then goes to the
+ * adapter together: one call for many elements that lie apart. May be nested;
+ * kvt_fs_poll does the same around its callbacks. */
+KVT_API void kvt_fs_hold(struct kvt_fs_queue *queue);
+KVT_API void kvt_fs_let_go(struct kvt_fs_queue *queue);
 /* Elements submitted and not completed. */
 KVT_API size_t kvt_fs_in_flight(const struct kvt_fs_queue *queue);
 /* Elements that ended at their deadline and are not over: the queue has to be
@@ -458,6 +463,7 @@ struct kvt_fs_queue {
     struct kvt_fs_shadow **shadows_end;
     size_t lingering;         /* of them, past their deadline */
     size_t backlog_deadlines; /* chains of the backlog that have one */
+    unsigned held;            /* submitted elements only gather */
 };
 
 /* For adapters: ends one element inside poll. */

@@ -167,8 +167,11 @@ static void dist_start(struct kvt_backend *backend, struct kvt_batch *outer)
         [KVT_BATCH_EXISTS] = kvt_dist_start_exists,
         [KVT_BATCH_REMOVE] = kvt_dist_start_remove,
     };
+    struct kvt_fs_queue *queue = outer->queue; /* the batch may end at once */
+    kvt_fs_hold(queue);
     starts[outer->op](batch);
     drop(batch);
+    kvt_fs_let_go(queue);
 }
 
 /* Elements end by themselves; who waits for room has to be told. */

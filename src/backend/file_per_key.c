@@ -203,8 +203,11 @@ static void fpk_start(struct kvt_backend *backend, struct kvt_batch *batch)
         [KVT_BATCH_EXISTS] = kvt_fpk_start_exists,
         [KVT_BATCH_REMOVE] = kvt_fpk_start_remove,
     };
+    struct kvt_fs_queue *queue = batch->queue; /* the batch may end at once */
+    kvt_fs_hold(queue);
     starts[batch->op](fb);
     kvt_fpk_batch_drop(fb);
+    kvt_fs_let_go(queue);
 }
 
 /* Takes the waiter of an operation back; false when it was told already. */
