@@ -312,7 +312,9 @@ static void line_up(struct pool_queue *queue, struct kvt_fs_elem *first,
         pool->line_end = &queue->next;
         queue->in_line = true;
     }
-    if (call_workers(pool, chains, false) != 0) {
+    /* what has a deadline may hang, and must not keep others from starting */
+    bool may_hang = (first->flags & KVT_FS_NOT_INLINE) != 0;
+    if (call_workers(pool, chains, may_hang) != 0) {
         queue->no_threads = true;
     }
 }
