@@ -213,17 +213,21 @@ static int count_one(const struct dist_object *object, void *arg)
     return 0;
 }
 
-/* Counting lists the whole root. One that took long is good for ten times
- * as long; one that took no time at all is made again. */
+/* Counting lists the whole root. A count is good for ten times as long as it
+ * took: a short one only while this store changed nothing itself, one that took
+ * no time at all is made again. */
 static void count_objects(struct dist *dist, struct kvt_stats *stats)
 {
     enum {
-        SHORT_NS = 50000000
+        SHORT_NS = 50000000,
+        LONG_NS = 1000000000
     };
     struct count count = {.dist = dist};
     int64_t start_ns = kvt_clock_ns();
+    uint64_t changes = __atomic_load_n(&dist->changes, __ATOMIC_RELAXED);
     pthread_mutex_lock(&dist->mutex);
-    bool young = dist->count_took_ns > SHORT_NS &&
+    bool same = changes == dist->counted_changes;
+    bool young = dist->count_took_ns > (same ? SHORT_NS : LONG_NS) &&
                  start_ns - dist->counted_ns < 10 * dist->count_took_ns;
     if (young) {
         count.stats = dist->counted;
@@ -235,6 +239,7 @@ static void count_objects(struct dist *dist, struct kvt_stats *stats)
         dist->counted = count.stats;
         dist->counted_ns = kvt_clock_ns();
         dist->count_took_ns = dist->counted_ns - start_ns;
+        dist->counted_changes = changes;
         pthread_mutex_unlock(&dist->mutex);
     }
     stats->objects = count.stats.objects;

@@ -52,6 +52,8 @@ struct dist {
     struct kvt_stats counted; /* what the last count found */
     int64_t counted_ns;       /* when it ended, and how long it took */
     int64_t count_took_ns;
+    uint64_t changes; /* atomic: files that this store wrote or removed */
+    uint64_t counted_changes;
 
     struct dist_janitor *janitor; /* null when read-only */
 };

@@ -18,6 +18,7 @@ struct victim {
     const struct dist_old *old;
     struct kvt_charge charge;
     struct kvt_key key; /* of size 0 when it cannot be read */
+    uint64_t size;      /* of its value, for the handler */
     unsigned char bytes[KVT_OBJECT_TAIL_MAX];
 };
 
@@ -32,15 +33,10 @@ struct victims {
     struct victim all[ROUND];
 };
 
-static void read_key(struct dist *dist, struct victim *victim)
+/* The key of a long name stands in the file. */
+static void read_long(struct dist *dist, struct victim *victim)
 {
     const struct dist_old *old = victim->old;
-    const char *name = strchr(old->path, '/') + 1;
-    if (!old->is_long) {
-        victim->key = (struct kvt_key){victim->bytes,
-                                       kvt_keyname_decode(name, victim->bytes)};
-        return;
-    }
     struct kvt_slice slice = {.base = victim->bytes};
     struct kvt_fs_elem fetch = {0};
     kvt_object_fetch_long(&fetch, old->path, &slice);
@@ -50,6 +46,38 @@ static void read_key(struct dist *dist, struct victim *victim)
         victim->key =
             kvt_object_long_key(&dist->layout, old->path, victim->bytes,
                                 (uint64_t)got, old->file_size);
+        victim->size = old->file_size - KVT_TRAILER_SIZE - victim->key.size;
+    }
+}
+
+/* Whether a file of a mixed root has a trailer, its end tells. */
+static void read_end(struct dist *dist, struct victim *victim)
+{
+    struct kvt_slice slices[KVT_OBJECT_SLICES];
+    struct kvt_object_file file = {.slices = slices};
+    enum kvt_object_kind kind;
+    kvt_object_file_init(&file, &dist->layout, victim->key);
+    kvt_object_file_fetch_tail(&file);
+    file.elem.result = kvt_fs_run(dist->fs, &file.elem);
+    if (file.elem.result >= 0 &&
+        kvt_object_file_settle_tail(&file, true, &kind) == 0) {
+        victim->size = file.size;
+    }
+}
+
+/* What the handler is told of a victim. */
+static void describe(struct dist *dist, struct victim *victim)
+{
+    const char *name = strchr(victim->old->path, '/') + 1;
+    if (victim->old->is_long) {
+        read_long(dist, victim);
+        return;
+    }
+    victim->key = (struct kvt_key){victim->bytes,
+                                   kvt_keyname_decode(name, victim->bytes)};
+    victim->size = victim->charge.values;
+    if (!dist->recorded || dist->accepts_raw) {
+        read_end(dist, victim);
     }
 }
 
@@ -88,10 +116,10 @@ static int tell_handler(struct victims *victims)
     }
     for (size_t i = 0; i < victims->count; i++) {
         struct victim *victim = &victims->all[i];
-        read_key(victims->dist, victim);
+        describe(victims->dist, victim);
         if (victim->key.size > 0) {
-            metas[count++] = kvt_dist_meta(victims->dist, victim->key,
-                                           victim->charge.values);
+            metas[count++] =
+                kvt_dist_meta(victims->dist, victim->key, victim->size);
         }
     }
     return count > 0 ? handlers->evict(metas, count, handlers->evict_arg) : 0;
@@ -164,6 +192,7 @@ int kvt_dist_evict_some(struct dist *dist, struct kvt_charge wanted,
     limit->evicted_objects += victims->removed;
     pthread_mutex_unlock(&dist->mutex);
     rc = none ? -ENOENT : rc;
+    __atomic_fetch_add(&dist->changes, victims->removed, __ATOMIC_RELAXED);
     if (result != NULL) {
         result->objects += victims->removed;
         result->bytes += victims->removed_bytes;

@@ -4,6 +4,7 @@
 
 #include "core/clock.h"
 #include "core/config.h"
+#include "core/hash.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -153,7 +154,12 @@ enum dist_room kvt_dist_claim(struct dist_op *op)
     return room;
 }
 
-/* The same key again: its last file is no more. Mutex held. */
+static uint64_t hash_of(const char *path)
+{
+    return kvt_hash64(path, strlen(path), 0);
+}
+
+/* The same file again: the last one is no more. Mutex held. */
 static void note_recent(struct dist_limit *limit, uint64_t hash,
                         struct kvt_charge charge)
 {
@@ -175,7 +181,7 @@ void kvt_dist_settle(struct dist_op *op, bool written)
     pthread_mutex_lock(&dist->mutex);
     take_from(&limit->writing, op->charge);
     if (written) {
-        note_recent(limit, op->file.key_hash.low, op->charge);
+        note_recent(limit, hash_of(op->file.path), op->charge);
     } else {
         take_from(&limit->used, op->charge);
         take_from(&limit->since, op->charge);
@@ -185,6 +191,7 @@ void kvt_dist_settle(struct dist_op *op, bool written)
 
 void kvt_dist_freed(struct dist *dist)
 {
+    __atomic_fetch_add(&dist->changes, 1, __ATOMIC_RELAXED);
     if (dist->limit.on) {
         pthread_mutex_lock(&dist->mutex);
         dist->limit.dirty = true;
@@ -194,6 +201,7 @@ void kvt_dist_freed(struct dist *dist)
 
 void kvt_dist_renewed(struct dist *dist, const char *path)
 {
+    __atomic_fetch_add(&dist->changes, 1, __ATOMIC_RELAXED);
     if (dist->limit.on) {
         pthread_mutex_lock(&dist->mutex);
         if (dist->limit.oldest != NULL) {
@@ -243,6 +251,21 @@ static int count_one(const struct dist_found *found, void *arg)
                : kvt_dist_oldest_offer(count->oldest, found);
 }
 
+/* What was written while the root was listed is young, whatever the listing
+ * saw. Mutex held. */
+static void drop_recent(const struct dist_limit *limit,
+                        struct dist_oldest *oldest)
+{
+    for (size_t i = 0; i < oldest->count; i++) {
+        struct dist_old *old = &oldest->files[i];
+        uint64_t hash = hash_of(old->path);
+        if (limit->recent[hash % DIST_RECENT].hash == hash) {
+            free(old->path);
+            old->path = NULL;
+        }
+    }
+}
+
 int kvt_dist_recount(struct dist *dist)
 {
     struct dist_limit *limit = &dist->limit;
@@ -266,6 +289,7 @@ int kvt_dist_recount(struct dist *dist)
         if (limit->since.allocated == 0) {
             kvt_charge_raise(&limit->peak, limit->used);
         }
+        drop_recent(limit, count.oldest);
         limit->oldest = count.oldest;
         limit->counted = true;
         limit->counted_ns = kvt_clock_ns();

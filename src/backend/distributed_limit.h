@@ -17,10 +17,10 @@ struct dist_oldest;
 /* What this store wrote since the last count: written again, it takes the
  * place of itself. */
 enum {
-    DIST_RECENT = 1024
+    DIST_RECENT = 4096
 };
 struct dist_recent {
-    uint64_t hash; /* of the key; 0: nothing */
+    uint64_t hash; /* of the file's path; 0: nothing */
     struct kvt_charge charge;
 };
 

@@ -39,12 +39,13 @@ static void published(struct dist_op *op, int64_t rc)
 
 static void publish(struct dist_op *op)
 {
-    const struct dist *dist = op->batch->dist;
+    struct dist *dist = op->batch->dist;
     if (!dist->writes_raw) {
         op->check = kvt_object_file_check(&op->file, &dist->layout, op->object,
                                           op->size);
     }
     op->attempts = 0;
+    kvt_dist_renewed(dist, op->file.path); /* it is about to be young */
     kvt_dist_publish(op, published);
 }
 

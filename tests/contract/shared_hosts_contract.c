@@ -16,7 +16,7 @@ enum {
     WRITERS = 2,
     READERS = 3,
     RUN_MS = 250,
-    SIZE_MAX_BYTES = 30000,
+    SIZE_MAX_BYTES = 200000,
 };
 
 struct host {
