@@ -104,6 +104,37 @@ static void the_oldest_publish_goes_first(void **state)
                      KVT_ERR_UNABLE_OFFLOAD);
 }
 
+/* Raw files and keys that no name holds: the handler is told true sizes. */
+static void victims_of_a_mixed_root_are_described_right(void **state)
+{
+    struct store_fixture *fixture = *state;
+    struct kvt_evict_result result;
+    struct kvt_error err;
+    char path[FILE_PATH_MAX];
+    static char text[300];
+    struct kvt_key long_key = {text, sizeof text};
+    memset(text, 'l', sizeof text);
+    write_raw(fixture, key_of("raw"), 1, SIZE);
+    told = (struct told){0};
+    fixture->handlers.evict = told_handler;
+    fixture->handlers.evict_arg = &told;
+    store_set_number(fixture, "total_size_limit", 100 * 4096);
+    store_start(fixture);
+    assert_int_equal(put_value(fixture->store, key_of("new"), 2, SIZE), KVT_OK);
+    assert_int_equal(put_value(fixture->store, long_key, 3, SIZE), KVT_OK);
+    store_object_path(fixture, key_of("new"), path);
+    age(path, 100);
+    assert_int_equal(kvt_evict(fixture->store, 0, 0, &result, &err), KVT_OK);
+    assert_int_equal(result.objects, 3);
+    assert_int_equal(told.count, 3);
+    for (size_t i = 0; i < 3; i++) {
+        assert_int_equal(told.metas[i].size, SIZE);
+        assert_true(told.metas[i].key_size == 3 ||
+                    told.metas[i].key_size == sizeof text);
+    }
+    assert_int_equal(stats_of(fixture->store).objects, 0);
+}
+
 static void evicting_on_request_goes_down_to_the_mark(void **state)
 {
     struct store_fixture *fixture = *state;
@@ -303,6 +334,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         store_test_fast(the_oldest_publish_goes_first),
+        store_test_fast(victims_of_a_mixed_root_are_described_right),
         store_test_fast(evicting_on_request_goes_down_to_the_mark),
         store_test_fast(a_full_root_refuses_and_recovers_when_space_returns),
         store_test_fast(many_hosts_share_a_limit_without_harm),
