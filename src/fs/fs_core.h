@@ -31,7 +31,7 @@ void kvt_fs_pool_aside(struct kvt_fs_pool *pool, struct kvt_fs_elem *elem);
  * emulating what it lacks. Returns the element's result. */
 int64_t kvt_fs_perform(struct kvt_fs *fs, struct kvt_fs_elem *elem);
 /* Every adapter's promise, checked in one place: a write is all or an error. */
-int64_t kvt_fs_checked_result(const struct kvt_fs_elem *elem, int64_t result);
+int64_t kvt_fs_checked_result(struct kvt_fs_elem *elem, int64_t result);
 
 /* transfer.c: a READ or WRITE by the adapter's blocking call, split and
  * aligned as its facts say. */

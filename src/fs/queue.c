@@ -255,6 +255,7 @@ void kvt_fs_submit(struct kvt_fs_queue *queue, struct kvt_fs_elem *elems,
         elem->then = last ? NULL : elem + 1;
         elem->late_follows = false;
         elem->lost = false;
+        elem->partial = false;
         elem->passed = NULL;
         if (head) {
             *queue->backlog_end = elem;
@@ -264,7 +265,21 @@ void kvt_fs_submit(struct kvt_fs_queue *queue, struct kvt_fs_elem *elems,
         head = last;
         queue->backlog_count++;
     }
-    if (queue->backlog != NULL) {
+    if (queue->backlog != NULL && queue->held == 0) {
+        hand_over(queue);
+    }
+}
+
+void kvt_fs_hold(struct kvt_fs_queue *queue)
+{
+    queue->held++;
+}
+
+void kvt_fs_let_go(struct kvt_fs_queue *queue)
+{
+    assert(queue->held > 0);
+    queue->held--;
+    if (queue->backlog != NULL && queue->held == 0) {
         hand_over(queue);
     }
 }
@@ -381,16 +396,20 @@ size_t kvt_fs_poll(struct kvt_fs_queue *queue, size_t min, int64_t deadline_ns)
     queue->completed = 0;
     for (;;) {
         bool woken = take_wake(queue);
+        queue->held++;
         take_posted(queue);
+        queue->held--;
         hand_over(queue);
         bool idle = kvt_fs_in_flight(queue) == 0 && queue->completed > 0;
         bool enough = queue->completed >= min || woken || idle;
         size_t want = enough ? 0 : min - queue->completed;
         int64_t next_ns = kvt_fs_deadline_next(queue);
+        queue->held++;
         queue->ops->poll(queue, want, earlier(deadline_ns, next_ns));
         if (next_ns != 0) {
             kvt_fs_deadline_expire(queue);
         }
+        queue->held--;
         hand_over(queue);
         if (enough || queue->completed >= min) {
             return queue->completed;

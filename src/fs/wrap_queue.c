@@ -123,6 +123,8 @@ static void copy_done(struct kvt_fs_elem *copy)
     int64_t result = copy->result;
 
     outer->file_size = copy->file_size;
+    outer->lost = copy->lost;
+    outer->partial = copy->partial;
     if (outer->op == KVT_FS_OPEN && result == 0) {
         piece->file->inner = copy->file;
         outer->file = &piece->file->base;

@@ -7,6 +7,7 @@
 
 extern const struct kvt_backend_ops kvt_backend_bucket;
 extern const struct kvt_backend_ops kvt_backend_file_per_key;
+extern const struct kvt_backend_ops kvt_backend_distributed;
 
 /* One line a layout. A null table: known, not part of this build. */
 static const struct {
@@ -16,7 +17,7 @@ static const struct {
     {"file_per_key", &kvt_backend_file_per_key},
     {"bucket", &kvt_backend_bucket},
     {"offset_allocator", NULL},
-    {"distributed", NULL},
+    {"distributed", &kvt_backend_distributed},
 };
 #define BACKEND_COUNT (sizeof backends / sizeof backends[0])
 
