@@ -121,7 +121,13 @@ void kvt_bkt_pin(struct bkt_bucket *bucket)
 void kvt_bkt_unpin(struct bkt *bkt, struct bkt_bucket *bucket)
 {
     bucket->pins--;
-    if (bucket->pins == 0 && (bucket->state == BKT_DYING || bkt->room_wanted)) {
+    if (bucket->pins > 0) {
+        return;
+    }
+    if (bucket->state == BKT_DYING) {
+        pthread_cond_broadcast(&bkt->quiet);
+    }
+    if (bucket->state == BKT_DYING || bkt->room_wanted) {
         pthread_cond_signal(&bkt->work);
     }
 }

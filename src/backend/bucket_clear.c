@@ -44,6 +44,17 @@ static struct bkt_bucket *take_oldest(struct bkt *bkt, uint64_t end)
     return oldest;
 }
 
+static bool is_there(const struct bkt *bkt, uint32_t slot, uint64_t number)
+{
+    return bkt->slots[slot] != NULL && bkt->slots[slot]->number == number;
+}
+
+static bool is_in_use(const struct bkt_bucket *bucket)
+{
+    return bucket->pins > 0 || bucket->unsettled > 0 ||
+           bucket->runs_under_way > 0;
+}
+
 /* Every object of the bucket leaves the index; then its file goes, when those
  * who read it are through. */
 static int remove_one(struct bkt *bkt, struct bkt_bucket *bucket)
@@ -56,15 +67,16 @@ static int remove_one(struct bkt *bkt, struct bkt_bucket *bucket)
     kvt_bkt_unpin(bkt, bucket);
     pthread_mutex_unlock(&bkt->mutex);
     int rc = kvt_bkt_remove_bucket(bkt, bucket);
-    if (rc != -EBUSY) {
-        return rc;
+    while (rc == -EBUSY) { /* the keeper may do it, or may wait for us */
+        pthread_mutex_lock(&bkt->mutex);
+        while (is_there(bkt, slot, number) && is_in_use(bucket)) {
+            pthread_cond_wait(&bkt->quiet, &bkt->mutex);
+        }
+        bool there = is_there(bkt, slot, number);
+        pthread_mutex_unlock(&bkt->mutex);
+        rc = there ? kvt_bkt_remove_bucket(bkt, bucket) : 0;
     }
-    pthread_mutex_lock(&bkt->mutex);
-    while (bkt->slots[slot] != NULL && bkt->slots[slot]->number == number) {
-        pthread_cond_wait(&bkt->quiet, &bkt->mutex);
-    }
-    pthread_mutex_unlock(&bkt->mutex);
-    return 0;
+    return rc;
 }
 
 int kvt_bkt_remove_all(struct kvt_backend *backend, struct kvt_error *err)

@@ -606,8 +606,10 @@ void kvt_bkt_run_settle(struct bkt_run *run)
         if (run->owner != NULL) {
             run->owner->holds--;
         }
-        if (bkt->room_wanted || bkt->device_full) {
+        if (bkt->room_wanted || bkt->device_full ||
+            run->bucket->state == BKT_DYING) {
             pthread_cond_signal(&bkt->work);
+            pthread_cond_broadcast(&bkt->quiet);
         }
     }
 }

@@ -457,7 +457,7 @@ static int look_back(const struct kvt_meta *metas, size_t count, void *arg)
     object.slices = &slice;
     object.slice_count = 1;
     /* a log shows its objects when the handler has agreed */
-    int visible = fixture->row->log ? 0 : 1;
+    int visible = store_is_log(fixture) ? 0 : 1;
     /* an error undoes the batch: the test sees it */
     return count == 1 &&
                    kvt_batch_exists(fixture->store, &object, 1, NULL) ==

@@ -477,7 +477,7 @@ static void a_batch_may_be_longer_than_any_queue_is_deep(void **state)
                      COUNT);
     assert_int_equal(kvt_batch_remove(fixture->store, objects, COUNT, &options),
                      COUNT);
-    if (fixture->row->log) {
+    if (store_is_log(fixture)) {
         assert_int_equal(kvt_remove_all(fixture->store, NULL), KVT_OK);
     }
     assert_int_equal(stats_of(fixture->store).allocated_bytes, 0);

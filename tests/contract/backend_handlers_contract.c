@@ -132,7 +132,7 @@ static void the_error_of_complete_undoes_the_batch(void **state)
     assert_int_equal(told.count, COUNT);
     struct kvt_stats after = stats_of(fixture->store);
     assert_int_equal(after.objects, before.objects);
-    if (!fixture->row->log) {
+    if (!store_is_log(fixture)) {
         assert_int_equal(after.allocated_bytes, before.allocated_bytes);
     }
     assert_int_equal(after.object_bytes, before.object_bytes);
@@ -581,6 +581,8 @@ int main(void)
     };
     const struct CMUnitTest owned[] = {
         store_test(an_undone_batch_keeps_what_it_did_not_write),
+    };
+    const struct CMUnitTest exact[] = {
         store_test(an_undone_object_does_not_come_back_from_an_eviction),
         store_test(fifo_evicts_in_the_order_of_writing),
         store_test(lru_evicts_what_was_not_used_longest),
@@ -593,6 +595,8 @@ int main(void)
     };
     int failed = store_owned_rows_run("handlers of an owner", owned,
                                       sizeof owned / sizeof owned[0]);
+    failed |= store_exact_rows_run("handlers and single objects", exact,
+                                   sizeof exact / sizeof exact[0]);
     failed |= store_rows_run("handlers", tests, sizeof tests / sizeof tests[0]);
     return failed != 0;
 }

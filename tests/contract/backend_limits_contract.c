@@ -107,7 +107,7 @@ static void a_full_store_without_eviction_refuses_and_serves(void **state)
     }
     assert_false(kvt_is_offload_enabled(fixture->store));
     /* a log needs room for its own records, too */
-    for (uint64_t i = 0; i < (fixture->row->log ? 5 : 1); i++) {
+    for (uint64_t i = 0; i < (store_is_log(fixture) ? 5 : 1); i++) {
         assert_int_equal(remove_named(fixture->store, "f", i), KVT_OK);
     }
     assert_true(wait_enabled(fixture->store));
@@ -148,12 +148,13 @@ static void a_write_evicts_only_what_it_needs(void **state)
         uint64_t before = stats_of(fixture->store).evicted_objects;
         put_ok(fixture->store, "o", count++, 20000);
         uint64_t more = stats_of(fixture->store).evicted_objects - before;
-        assert_true(fixture->row->log ? more <= MANY : more == 1);
+        assert_true(store_is_log(fixture) ? more <= MANY : more == 1);
     }
     uint64_t before = stats_of(fixture->store).evicted_objects;
     put_ok(fixture->store, "wide", 0, 100000);
     uint64_t gone = stats_of(fixture->store).evicted_objects - before;
-    assert_true(fixture->row->log ? gone <= 2 * MANY : gone >= 4 && gone <= 6);
+    assert_true(store_is_log(fixture) ? gone <= 2 * MANY
+                                      : gone >= 4 && gone <= 6);
     assert_true(stats_of(fixture->store).peak_allocated_bytes <= 1024 * KIB);
 }
 
@@ -180,8 +181,8 @@ static void limits_hold_across_overwrites(void **state)
     uint64_t bytes = stats.object_bytes;
     store_restart(fixture);
     stats = stats_of(fixture->store);
-    assert_true(fixture->row->log ? stats.allocated_bytes <= allocated
-                                  : stats.allocated_bytes == allocated);
+    assert_true(store_is_log(fixture) ? stats.allocated_bytes <= allocated
+                                      : stats.allocated_bytes == allocated);
     assert_int_equal(stats.object_bytes, bytes);
     assert_int_equal(kvt_remove_all(fixture->store, NULL), KVT_OK);
     assert_int_equal(stats_of(fixture->store).allocated_bytes, 0);
@@ -208,7 +209,7 @@ static void failed_writes_leave_no_claim(void **state)
                 .key = names[i].key, .slices = &slice, .slice_count = 1};
         }
         int done = kvt_batch_offload(fixture->store, objects, COUNT, NULL);
-        assert_true(done >= (fixture->row->log ? 4 : 10) && done < COUNT);
+        assert_true(done >= (store_is_log(fixture) ? 4 : 10) && done < COUNT);
         for (size_t i = 0; i < COUNT; i++) {
             assert_true(objects[i].status == KVT_OK ||
                         objects[i].status == KVT_ERR_UNABLE_OFFLOAD);
@@ -240,7 +241,7 @@ static void a_lower_limit_at_the_next_start_evicts(void **state)
     store_restart(fixture);
     struct kvt_stats stats = stats_of(fixture->store);
     assert_true(stats.allocated_bytes <= 200 * KIB);
-    assert_true(stats.objects >= (fixture->row->log ? 4 : 10) &&
+    assert_true(stats.objects >= (store_is_log(fixture) ? 4 : 10) &&
                 stats.objects < 20);
     assert_int_equal(told.count, 40 - stats.objects);
     assert_int_equal(stats.evicted_objects, told.count);

@@ -261,7 +261,7 @@ static void a_read_only_reader_sees_the_old_or_the_new_value(void **state)
     store_start(fixture);
     assert_int_equal(store_open_other(fixture, true, &reader, &err), KVT_OK);
     /* one that does not own a log finds what was sealed, and not gone since */
-    replace_under_readers(fixture->store, reader, false, fixture->row->log);
+    replace_under_readers(fixture->store, reader, false, store_is_log(fixture));
     assert_int_equal(stats_of(reader).checksum_misses, 0);
     kvt_store_close(reader);
 }

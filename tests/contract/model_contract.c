@@ -183,7 +183,7 @@ static void settle_offload(struct model *model, bool if_absent)
         } else {
             assert_int_equal(status, KVT_ERR_UNABLE_OFFLOAD);
             assert_true(!key->told || model->fail_complete);
-            bool undone = key->told && !model->fixture->row->log;
+            bool undone = key->told && !store_is_log(model->fixture);
             if (undone || key->evicted) { /* or gone before */
                 key->presence = ABSENT;
             }
@@ -293,7 +293,10 @@ static void do_remove(struct model *model)
     kvt_batch_remove(model->fixture->store, batch.objects, batch.count, NULL);
     for (size_t i = 0; i < batch.count; i++) {
         struct modelled *key = &model->keys[batch.numbers[i]];
-        if (key->presence != EITHER && (batch.objects[i].status == KVT_OK) != (key->presence == PRESENT)) print_message("status %d presence %d\n", batch.objects[i].status, key->presence);
+        if (key->presence != EITHER &&
+            (batch.objects[i].status == KVT_OK) != (key->presence == PRESENT))
+            print_message("status %d presence %d\n", batch.objects[i].status,
+                          key->presence);
         assert_true(key->presence == EITHER ||
                     (batch.objects[i].status == KVT_OK) ==
                         (key->presence == PRESENT));

@@ -216,6 +216,6 @@ int main(void)
         store_test_fast(what_is_acknowledged_is_seen_by_others),
         store_test_fast(readers_get_whole_objects_or_miss),
     };
-    return store_fact_rows_run("hosts", tests,
+    return store_shared_fact_rows_run("hosts", tests,
                                sizeof tests / sizeof tests[0]) != 0;
 }

@@ -20,8 +20,8 @@ static const struct store_row rows[] = {
     {"file_per_key", "mem", false, true, NULL},
     {"distributed", "posix", true, false, NULL},
     {"distributed", "mem", false, false, NULL},
-    {"bucket", "posix", false, true, NULL, .log = true},
-    {"bucket", "mem", false, true, NULL, .log = true},
+    {"bucket", "posix", false, true, NULL},
+    {"bucket", "mem", false, true, NULL},
 };
 
 /* The same layouts on what other file systems are like. */
@@ -36,20 +36,31 @@ static const struct store_row fact_rows[] = {
     {"distributed", "mem", false, false, "shared,align4096"},
     {"distributed", "mem", false, false,
      "shared,short_names,slices4,transfer64k,no_overwrite"},
-    {"bucket", "mem", false, true, "close_to_open,no_overwrite", .log = true},
-    {"bucket", "mem", false, true, "after_sync,lost_on_kill", .log = true},
-    {"bucket", "mem", false, true, "no_rename,no_links", .log = true},
-    {"bucket", "mem", false, true, "removed_gone,trash", .log = true},
-    {"bucket", "mem", false, true, "align4096,slices4,transfer64k",
-     .log = true},
+    {"bucket", "mem", false, true, "close_to_open,no_overwrite"},
+    {"bucket", "mem", false, true, "after_sync,lost_on_kill"},
+    {"bucket", "mem", false, true, "no_rename,no_links"},
+    {"bucket", "mem", false, true, "removed_gone,trash"},
+    {"bucket", "mem", false, true, "align4096,slices4,transfer64k"},
 };
 
 static const struct store_row *current_row;
+
+static bool is_log(const struct store_row *row)
+{
+    return strcmp(row->backend, "bucket") == 0;
+}
+
+bool store_is_log(const struct store_fixture *fixture)
+{
+    return is_log(fixture->row);
+}
 
 enum which {
     ALL = 0,
     FILES = 1,
     OWNED = 2,
+    EXACT = 4,
+    SHARED = 8,
 };
 
 static int run_rows(const char *name, const struct CMUnitTest *tests,
@@ -62,7 +73,9 @@ static int run_rows(const char *name, const struct CMUnitTest *tests,
         const struct store_row *row = &table[i];
         char title[256];
         if (((which & FILES) != 0 && !row->file_per_object) ||
-            ((which & OWNED) != 0 && !row->owned)) {
+            ((which & OWNED) != 0 && !row->owned) ||
+            ((which & EXACT) != 0 && is_log(row)) ||
+            ((which & SHARED) != 0 && row->owned)) {
             continue;
         }
         snprintf(title, sizeof title, "%s: %s on %s %s", name, row->backend,
@@ -106,6 +119,18 @@ int store_fact_rows_run(const char *name, const struct CMUnitTest *tests,
                         size_t count)
 {
     return run_rows(name, tests, count, ROWS(fact_rows), ALL);
+}
+
+int store_exact_rows_run(const char *name, const struct CMUnitTest *tests,
+                         size_t count)
+{
+    return run_rows(name, tests, count, ROWS(rows), OWNED | EXACT);
+}
+
+int store_shared_fact_rows_run(const char *name, const struct CMUnitTest *tests,
+                               size_t count)
+{
+    return run_rows(name, tests, count, ROWS(fact_rows), SHARED);
 }
 
 int store_row_run(const struct store_row *row, const char *name,

@@ -23,8 +23,6 @@ struct store_row {
                              its limits are exact, its order of eviction
                              is that of uses */
     const char *facts;    /* of mem, or null */
-    bool log; /* objects share files: room comes back by whole files, and what
-                 is written takes some beside the values */
 };
 
 struct store_fixture {
@@ -34,6 +32,11 @@ struct store_fixture {
     struct kvt_handlers handlers;
     struct kvt_store *store;
 };
+
+/* Do objects share files? Then room comes back by whole files, what is written
+ * takes some beside the values, and an object is there when the complete
+ * handler has agreed. */
+bool store_is_log(const struct store_fixture *fixture);
 
 /* cmocka's setup and teardown: `*state` is a struct store_fixture *. The
  * directory lies in KVT_TEST_SCRATCH or the current directory; for the fast
@@ -63,6 +66,12 @@ int store_owned_file_rows_run(const char *name, const struct CMUnitTest *tests,
 int store_fact_rows_run(const char *name, const struct CMUnitTest *tests,
                         size_t count);
 /* For a row that only one program has. */
+/* Rows with an owner that evicts single objects. */
+int store_exact_rows_run(const char *name, const struct CMUnitTest *tests,
+                         size_t count);
+/* Fact rows without an owner. */
+int store_shared_fact_rows_run(const char *name, const struct CMUnitTest *tests,
+                               size_t count);
 int store_row_run(const struct store_row *row, const char *name,
                   const struct CMUnitTest *tests, size_t count);
 
