@@ -78,6 +78,7 @@ struct bkt_bucket {
     uint64_t sequence; /* of its header */
     uint32_t slot;     /* in bkt->slots, and in the places of its objects */
     enum bkt_state state;
+    bool has_table;     /* sealed: its file ends with the table */
     bool withdrawn;     /* its objects are misses: a handler is asked */
     bool always_verify; /* its values may never have reached the device */
     bool broken;        /* takes no runs any more */

@@ -13,6 +13,7 @@ static void stop_runs(struct bkt *bkt)
         pthread_cond_wait(&bkt->quiet, &bkt->mutex);
     }
     bkt->spare = NULL;
+    bkt->bucket_wanted = false;
     if (bkt->active != NULL) {
         bkt_set_state(bkt->active, BKT_FULL);
         bkt->active = NULL;
@@ -26,19 +27,23 @@ static void stop_runs(struct bkt *bkt)
     }
 }
 
-/* The oldest bucket below `end`, withdrawn and pinned. Mutex held. */
+/* The oldest bucket below `end`, or one without a run, pinned. Mutex held. */
 static struct bkt_bucket *take_oldest(struct bkt *bkt, uint64_t end)
 {
     struct bkt_bucket *oldest = NULL;
     for (uint32_t i = 0; i < bkt->slot_count; i++) {
         struct bkt_bucket *bucket = bkt->slots[i];
-        if (bucket != NULL && bucket->number < end &&
+        if (bucket != NULL &&
+            (bucket->number < end || bucket->run_count == 0) &&
             bucket->state != BKT_DYING &&
             (oldest == NULL || bucket->number < oldest->number)) {
             oldest = bucket;
         }
     }
-    if (oldest != NULL) {
+    if (oldest != NULL) { /* from now on nothing enters the index for it */
+        bkt_set_state(oldest, BKT_DYING);
+        bkt->spare = bkt->spare == oldest ? NULL : bkt->spare;
+        bkt->active = bkt->active == oldest ? NULL : bkt->active;
         kvt_bkt_pin(oldest);
     }
     return oldest;
@@ -63,7 +68,6 @@ static int remove_one(struct bkt *bkt, struct bkt_bucket *bucket)
     uint32_t slot = bucket->slot;
     kvt_bkt_forget_bucket(bkt, bucket);
     pthread_mutex_lock(&bkt->mutex);
-    bkt_set_state(bucket, BKT_DYING);
     kvt_bkt_unpin(bkt, bucket);
     pthread_mutex_unlock(&bkt->mutex);
     int rc = kvt_bkt_remove_bucket(bkt, bucket);

@@ -376,6 +376,7 @@ static int take_bucket(struct recovery *recovery, struct bkt_found *found)
         adopt_unsealed(bkt, found);
     } else {
         bkt_set_state(bucket, BKT_SEALED);
+        bucket->has_table = true;
         free(found->table.entries);
         found->table = (struct bkt_table){0};
     }

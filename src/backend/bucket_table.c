@@ -191,7 +191,7 @@ int kvt_bkt_table_of(struct bkt *bkt, struct bkt_bucket *bucket,
                      struct bkt_table *table)
 {
     pthread_mutex_lock(&bkt->mutex);
-    bool in_memory = bucket->state != BKT_SEALED;
+    bool in_memory = !bucket->has_table;
     int rc = in_memory ? copy_table(table, &bucket->table) : 0;
     pthread_mutex_unlock(&bkt->mutex);
     if (in_memory) {
