@@ -128,7 +128,7 @@ void kvt_bkt_unpin(struct bkt *bkt, struct bkt_bucket *bucket)
         pthread_cond_broadcast(&bkt->quiet);
     }
     if (bucket->state == BKT_DYING || bkt->room_wanted) {
-        pthread_cond_signal(&bkt->work);
+        pthread_cond_broadcast(&bkt->work);
     }
 }
 
@@ -155,7 +155,7 @@ void kvt_bkt_object_died(struct bkt *bkt, const struct kvt_index_entry *entry)
     kvt_budget_give_back(&bkt->budget, (struct kvt_charge){.objects = 1});
     if (bucket->live_objects == 0 && bucket->state == BKT_SEALED) {
         bkt->dead_found = true;
-        pthread_cond_signal(&bkt->work);
+        pthread_cond_broadcast(&bkt->work);
     }
 }
 

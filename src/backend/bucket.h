@@ -216,6 +216,8 @@ struct bkt {
 
     /* keeper; see bucket_keeper.c */
     pthread_t keeper;
+    pthread_t sealer;
+    uint64_t seals;       /* tried so far */
     pthread_cond_t work;  /* for the keeper */
     pthread_cond_t quiet; /* for who waits for it */
     bool keeper_runs;
@@ -398,7 +400,8 @@ int kvt_bkt_file_close(struct bkt *bkt, struct kvt_fs_file *file);
 int kvt_bkt_keeper_start(struct bkt *bkt);
 /* Seals what can be sealed, then ends the thread. */
 void kvt_bkt_keeper_stop(struct bkt *bkt);
-/* bucket_seal.c: of a full bucket whose runs are through. */
+/* bucket_seal.c: of a full bucket whose runs are through, and which the caller
+ * has pinned; takes the pin, and ends bkt->sealing. */
 int kvt_bkt_seal(struct bkt *bkt, struct bkt_bucket *bucket);
 /* bucket_make.c: makes a spare bucket when there is none; `forced`: also
  * when the limit is reached (kills make room later). */

@@ -26,7 +26,7 @@ void kvt_bkt_file_used(struct bkt *bkt, struct bkt_bucket *bucket)
 void kvt_bkt_files_crowded(struct bkt *bkt)
 {
     bkt->files_are_crowded = true;
-    pthread_cond_signal(&bkt->work);
+    pthread_cond_broadcast(&bkt->work);
 }
 
 struct kvt_fs_file *kvt_bkt_file_take(struct bkt *bkt,

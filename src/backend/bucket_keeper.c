@@ -1,7 +1,7 @@
 /*
- * The keeper: one thread for what takes long. It makes the next bucket before
- * it is needed, seals full and idle ones, makes room for the runs that stand
- * in the line, and removes what nothing lives in any more.
+ * The keeper: a thread for what takes long. It makes the next bucket before
+ * it is needed, makes room for the runs that stand in the line, and removes
+ * what nothing lives in any more. A second one seals.
  */
 #include "backend/bucket.h"
 #include "core/clock.h"
@@ -69,6 +69,17 @@ static struct bkt_bucket *find_full(struct bkt *bkt, int64_t now_ns)
     return NULL;
 }
 
+/* A bucket to be sealed, pinned, or null. Mutex held. */
+static struct bkt_bucket *take_full(struct bkt *bkt)
+{
+    struct bkt_bucket *bucket = find_full(bkt, kvt_clock_ns());
+    if (bucket != NULL) {
+        kvt_bkt_pin(bucket);
+        bkt->sealing = true;
+    }
+    return bucket;
+}
+
 /* What is dead in a bucket that is not sealed is out of reach. Mutex held, and
  * released meanwhile. */
 static bool seal_for_room(struct bkt *bkt)
@@ -80,14 +91,15 @@ static bool seal_for_room(struct bkt *bkt)
         bkt_set_state(active, BKT_FULL);
         bkt->active = NULL;
     }
-    struct bkt_bucket *full = find_full(bkt, kvt_clock_ns());
-    if (full == NULL) {
+    if (find_full(bkt, kvt_clock_ns()) == NULL) {
         return false;
     }
-    pthread_mutex_unlock(&bkt->mutex);
-    int rc = kvt_bkt_seal(bkt, full);
-    pthread_mutex_lock(&bkt->mutex);
-    return rc == 0;
+    uint64_t before = bkt->seals;
+    pthread_cond_broadcast(&bkt->work);
+    while (bkt->seals == before && !bkt->keeper_stops) {
+        pthread_cond_wait(&bkt->quiet, &bkt->mutex);
+    }
+    return true;
 }
 
 /* Evicts one bucket for the first run of the line. Returns false when there
@@ -148,6 +160,7 @@ static void retire_idle(struct bkt *bkt, int64_t now_ns)
         now_ns - active->touched_ns >= bkt->seal_after_ns) {
         bkt_set_state(active, BKT_FULL);
         bkt->active = NULL;
+        pthread_cond_broadcast(&bkt->work);
     }
 }
 
@@ -216,14 +229,10 @@ static bool work(struct bkt *bkt)
         pthread_mutex_lock(&bkt->mutex);
         return true;
     }
-    bucket = find_full(bkt, now_ns);
-    if (bucket != NULL || bkt->dead_found || bkt->files_are_crowded) {
+    if (bkt->dead_found || bkt->files_are_crowded) {
         bool dead = bkt->dead_found;
         bool crowded = bkt->files_are_crowded;
         pthread_mutex_unlock(&bkt->mutex);
-        if (bucket != NULL) {
-            kvt_bkt_seal(bkt, bucket);
-        }
         if (dead) {
             kvt_bkt_remove_dead(bkt);
         }
@@ -286,11 +295,51 @@ static void *keep(void *arg)
     return NULL;
 }
 
+static void stop(struct bkt *bkt)
+{
+    pthread_mutex_lock(&bkt->mutex);
+    bkt->keeper_stops = true;
+    pthread_cond_broadcast(&bkt->work);
+    pthread_cond_broadcast(&bkt->quiet);
+    pthread_mutex_unlock(&bkt->mutex);
+}
+
+/* Syncing takes long, and writers that need room must not wait for it. */
+static void *seal(void *arg)
+{
+    struct bkt *bkt = arg;
+    pthread_mutex_lock(&bkt->mutex);
+    while (!bkt->keeper_stops) {
+        struct bkt_bucket *bucket = take_full(bkt);
+        if (bucket == NULL) {
+            wait_for_work(bkt);
+            continue;
+        }
+        pthread_mutex_unlock(&bkt->mutex);
+        kvt_bkt_seal(bkt, bucket);
+        pthread_mutex_lock(&bkt->mutex);
+        bkt->seals++;
+        pthread_cond_broadcast(&bkt->quiet);
+        pthread_cond_broadcast(&bkt->work);
+    }
+    pthread_mutex_unlock(&bkt->mutex);
+    return NULL;
+}
+
 int kvt_bkt_keeper_start(struct bkt *bkt)
 {
     int rc = pthread_create(&bkt->keeper, NULL, keep, bkt);
-    bkt->keeper_runs = rc == 0;
-    return -rc;
+    if (rc != 0) {
+        return -rc;
+    }
+    rc = pthread_create(&bkt->sealer, NULL, seal, bkt);
+    if (rc != 0) {
+        stop(bkt);
+        pthread_join(bkt->keeper, NULL);
+        return -rc;
+    }
+    bkt->keeper_runs = true;
+    return 0;
 }
 
 /* Closing -------------------------------------------------------------------
@@ -316,7 +365,7 @@ static void seal_all(struct bkt *bkt)
     struct bkt_bucket *bucket;
     do {
         pthread_mutex_lock(&bkt->mutex);
-        bucket = find_full(bkt, kvt_clock_ns());
+        bucket = take_full(bkt);
         pthread_mutex_unlock(&bkt->mutex);
         if (bucket != NULL) {
             kvt_bkt_seal(bkt, bucket);
@@ -336,11 +385,9 @@ static void seal_all(struct bkt *bkt)
 void kvt_bkt_keeper_stop(struct bkt *bkt)
 {
     char directory[BKT_PATH_MAX];
-    pthread_mutex_lock(&bkt->mutex);
-    bkt->keeper_stops = true;
-    pthread_cond_signal(&bkt->work);
-    pthread_mutex_unlock(&bkt->mutex);
+    stop(bkt);
     pthread_join(bkt->keeper, NULL);
+    pthread_join(bkt->sealer, NULL);
     if (bkt->kill_count > 0) {
         kvt_bkt_write_kills(bkt, NULL, 0);
     }

@@ -94,14 +94,14 @@ static void retire_active(struct bkt *bkt)
 {
     bkt_set_state(bkt->active, BKT_FULL);
     bkt->active = NULL;
-    pthread_cond_signal(&bkt->work);
+    pthread_cond_broadcast(&bkt->work);
 }
 
 static void want_bucket(struct bkt *bkt)
 {
     if (bkt->spare == NULL && !bkt->bucket_wanted) {
         bkt->bucket_wanted = true;
-        pthread_cond_signal(&bkt->work);
+        pthread_cond_broadcast(&bkt->work);
     }
 }
 
@@ -137,7 +137,7 @@ static void take_riders(struct bkt *bkt, struct bkt_run *run)
     count = count < BKT_RIDERS_MAX ? count : BKT_RIDERS_MAX;
     count = count < bkt->kill_count ? count : bkt->kill_count;
     struct kvt_charge more = {.allocated = count * KVT_BUCKET_KILL_SIZE};
-    if (kvt_budget_shortage(&bkt->budget, more).allocated > 0) {
+    if (count == 0 || kvt_budget_shortage(&bkt->budget, more).allocated > 0) {
         return;
     }
     kvt_budget_claim(&bkt->budget, more, (struct kvt_charge){0});
@@ -217,7 +217,7 @@ static int try_place(struct bkt *bkt, struct bkt_run *run)
     struct kvt_charge short_of = kvt_bkt_shortage(bkt, run);
     if (!run->forced && !kvt_charge_covers((struct kvt_charge){0}, short_of)) {
         bkt->room_wanted = true;
-        pthread_cond_signal(&bkt->work);
+        pthread_cond_broadcast(&bkt->work);
         return -EAGAIN;
     }
     struct bkt_bucket *bucket = find_bucket(bkt, run);
@@ -337,7 +337,7 @@ static void resolve(struct bkt *bkt, struct bkt_run *run, int rc)
     }
     if (bkt->room_wanted ||
         (bucket->state == BKT_FULL && bucket->runs_under_way == 0)) {
-        pthread_cond_signal(&bkt->work);
+        pthread_cond_broadcast(&bkt->work);
     }
     pthread_cond_broadcast(&bkt->quiet);
 }
@@ -608,7 +608,7 @@ void kvt_bkt_run_settle(struct bkt_run *run)
         }
         if (bkt->room_wanted || bkt->device_full ||
             run->bucket->state == BKT_DYING) {
-            pthread_cond_signal(&bkt->work);
+            pthread_cond_broadcast(&bkt->work);
             pthread_cond_broadcast(&bkt->quiet);
         }
     }

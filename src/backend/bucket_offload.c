@@ -259,7 +259,7 @@ static bool may_retry(struct bkt *bkt, struct bkt_op *first, int rc)
     if (full) { /* somebody else uses the device, too */
         pthread_mutex_lock(&bkt->mutex);
         bkt->device_full = true;
-        pthread_cond_signal(&bkt->work);
+        pthread_cond_broadcast(&bkt->work);
         pthread_mutex_unlock(&bkt->mutex);
     }
     return true;

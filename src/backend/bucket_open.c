@@ -14,6 +14,8 @@ enum {
     BUCKETS_LEAST = 8, /* that the limits have room for */
     BLOCKS_LEAST = 12, /* of one */
     FILES_MAX = 4096,
+    RESERVE_MOST = 64 * 1024,
+    RESERVE_LEAST = 28 * 1024,
 };
 
 static bool is_ours(const char *name)
@@ -52,8 +54,10 @@ static void set_sizes(struct bkt *bkt)
     uint64_t blocks = bytes / KVT_BUCKET_BLOCK;
     bkt->blocks_max = (uint32_t)(blocks > BLOCKS_LEAST ? blocks : BLOCKS_LEAST);
     bkt->keys_max = (uint32_t)(keys > 1 ? keys : 1);
-    /* two buckets' own bytes and some runs of kills; of small ones, a part */
-    bkt->reserve = least(16 * KVT_BUCKET_BLOCK, limit->allocated / 8);
+    /* half of it: a bucket's own bytes and a run of kills */
+    uint64_t reserve = least(RESERVE_MOST, limit->allocated / 8);
+    reserve = reserve > RESERVE_LEAST ? reserve : RESERVE_LEAST;
+    bkt->reserve = least(reserve, limit->allocated / 4);
     bkt->run_blocks_max = (uint32_t)least(BKT_RUN_BYTES_MAX / KVT_BUCKET_BLOCK,
                                           bkt->blocks_max - 2);
     bkt->runs_max =

@@ -215,16 +215,16 @@ static int seal_pinned(struct bkt *bkt, struct bkt_bucket *bucket)
 
 int kvt_bkt_seal(struct bkt *bkt, struct bkt_bucket *bucket)
 {
+    int rc = 0;
     pthread_mutex_lock(&bkt->mutex);
-    if (bucket->table.run_count == 0) {
+    bool empty = bucket->table.run_count == 0;
+    if (empty && bucket->state == BKT_FULL) {
         bkt_set_state(bucket, BKT_DYING); /* the keeper removes it */
-        pthread_mutex_unlock(&bkt->mutex);
-        return 0;
     }
-    kvt_bkt_pin(bucket);
-    bkt->sealing = true;
     pthread_mutex_unlock(&bkt->mutex);
-    int rc = seal_pinned(bkt, bucket);
+    if (!empty) {
+        rc = seal_pinned(bkt, bucket);
+    }
     pthread_mutex_lock(&bkt->mutex);
     kvt_bkt_unpin(bkt, bucket);
     bkt->sealing = false;
