@@ -119,6 +119,13 @@ struct bkt_bucket {
 struct bkt;
 struct bkt_batch;
 
+/* Names a bucket that somebody else may remove: a slot is used again, a number
+ * never. */
+struct bkt_name {
+    uint32_t slot;
+    uint64_t number;
+};
+
 /* A run on its way through the log. One allocation; freed when neither its
  * batch nor the log needs it. */
 struct bkt_run {
@@ -246,6 +253,20 @@ struct bkt {
         uint64_t orphans;
     } recovery;
 };
+
+static inline struct bkt_name bkt_name_of(const struct bkt_bucket *bucket)
+{
+    return (struct bkt_name){bucket->slot, bucket->number};
+}
+
+/* The bucket of that name, or null. Mutex held. */
+static inline struct bkt_bucket *bkt_named(const struct bkt *bkt,
+                                           struct bkt_name name)
+{
+    struct bkt_bucket *bucket =
+        name.slot < bkt->slot_count ? bkt->slots[name.slot] : NULL;
+    return bucket != NULL && bucket->number == name.number ? bucket : NULL;
+}
 
 /* Places ------------------------------------------------------------------ */
 
@@ -420,8 +441,9 @@ int kvt_bkt_evict_to(struct bkt *bkt, struct kvt_charge limit,
                      struct kvt_evict_result *result);
 /* The index forgets all objects of a pinned bucket. */
 void kvt_bkt_forget_bucket(struct bkt *bkt, struct bkt_bucket *bucket);
-/* Removes the file of a bucket that left the index, and the bucket. */
-int kvt_bkt_remove_bucket(struct bkt *bkt, struct bkt_bucket *bucket);
+/* Removes the file of a bucket that left the index, and the bucket; 0 also
+ * when it has gone already, -EBUSY while it is in use. */
+int kvt_bkt_remove_bucket(struct bkt *bkt, struct bkt_name name);
 /* Does the index have an object of this hash at this place? */
 bool kvt_bkt_is_live(struct bkt *bkt, const struct bkt_bucket *bucket,
                      uint64_t hash, uint32_t block);

@@ -49,11 +49,6 @@ static struct bkt_bucket *take_oldest(struct bkt *bkt, uint64_t end)
     return oldest;
 }
 
-static bool is_there(const struct bkt *bkt, uint32_t slot, uint64_t number)
-{
-    return bkt->slots[slot] != NULL && bkt->slots[slot]->number == number;
-}
-
 static bool is_in_use(const struct bkt_bucket *bucket)
 {
     return bucket->pins > 0 || bucket->unsettled > 0 ||
@@ -64,21 +59,18 @@ static bool is_in_use(const struct bkt_bucket *bucket)
  * who read it are through. */
 static int remove_one(struct bkt *bkt, struct bkt_bucket *bucket)
 {
-    uint64_t number = bucket->number;
-    uint32_t slot = bucket->slot;
+    struct bkt_name name = bkt_name_of(bucket);
     kvt_bkt_forget_bucket(bkt, bucket);
     pthread_mutex_lock(&bkt->mutex);
     kvt_bkt_unpin(bkt, bucket);
     pthread_mutex_unlock(&bkt->mutex);
-    int rc = kvt_bkt_remove_bucket(bkt, bucket);
-    while (rc == -EBUSY) { /* the keeper may do it, or may wait for us */
+    int rc;
+    while ((rc = kvt_bkt_remove_bucket(bkt, name)) == -EBUSY) {
         pthread_mutex_lock(&bkt->mutex);
-        while (is_there(bkt, slot, number) && is_in_use(bucket)) {
+        while ((bucket = bkt_named(bkt, name)) != NULL && is_in_use(bucket)) {
             pthread_cond_wait(&bkt->quiet, &bkt->mutex);
         }
-        bool there = is_there(bkt, slot, number);
         pthread_mutex_unlock(&bkt->mutex);
-        rc = there ? kvt_bkt_remove_bucket(bkt, bucket) : 0;
     }
     return rc;
 }

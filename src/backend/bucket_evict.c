@@ -325,19 +325,21 @@ static void bury(struct bkt *bkt, struct bkt_bucket *bucket, struct gone gone,
     pthread_mutex_unlock(&bkt->mutex);
 }
 
-int kvt_bkt_remove_bucket(struct bkt *bkt, struct bkt_bucket *bucket)
+int kvt_bkt_remove_bucket(struct bkt *bkt, struct bkt_name name)
 {
     char path[BKT_PATH_MAX];
     pthread_mutex_lock(&bkt->mutex);
-    bool free_now = bucket->state == BKT_DYING && bucket->pins == 0 &&
-                    bucket->runs_under_way == 0 && bucket->unsettled == 0;
+    struct bkt_bucket *bucket = bkt_named(bkt, name);
+    bool free_now = bucket != NULL && bucket->state == BKT_DYING &&
+                    bucket->pins == 0 && bucket->runs_under_way == 0 &&
+                    bucket->unsettled == 0;
     struct kvt_fs_file *file = free_now ? kvt_bkt_file_take(bkt, bucket) : NULL;
     if (free_now) {
         kvt_bkt_pin(bucket); /* ours: nobody else removes it */
     }
     pthread_mutex_unlock(&bkt->mutex);
     if (!free_now) {
-        return -EBUSY;
+        return bucket != NULL ? -EBUSY : 0;
     }
     kvt_bkt_path(bucket, path);
     kvt_bkt_file_close(bkt, file);
@@ -363,6 +365,7 @@ static int let_go(struct bkt *bkt, struct bkt_bucket *bucket,
                   struct kvt_evict_result *result)
 {
     struct bkt_table table;
+    struct bkt_name name = bkt_name_of(bucket);
     int rc = kvt_bkt_checkpoint_remove(bkt);
     if (rc != 0) {
         show_again(bkt, bucket);
@@ -379,7 +382,7 @@ static int let_go(struct bkt *bkt, struct bkt_bucket *bucket,
     if (readable) {
         kvt_bkt_table_free(&table);
     }
-    return rc != 0 ? rc : kvt_bkt_remove_bucket(bkt, bucket);
+    return rc != 0 ? rc : kvt_bkt_remove_bucket(bkt, name);
 }
 
 int kvt_bkt_drop_lifeless(struct bkt *bkt)
@@ -414,17 +417,30 @@ int kvt_bkt_evict_one(struct bkt *bkt, struct kvt_evict_result *result)
     return rc;
 }
 
-/* A bucket that is being sealed may go when it is. False when there is none
- * that will be. */
-static bool wait_for_seal(struct bkt *bkt)
+/* Is one being sealed, which may go then, or read, which will go then? Mutex
+ * held. */
+static bool more_will_go(const struct bkt *bkt)
+{
+    bool more = bkt->sealing;
+    uint32_t end = bkt->in_state[BKT_DYING] > 0 ? bkt->slot_count : 0;
+    for (uint32_t i = 0; i < end && !more; i++) {
+        const struct bkt_bucket *bucket = bkt->slots[i];
+        more = bucket != NULL && bucket->state == BKT_DYING &&
+               bucket->seal_again_ns == 0;
+    }
+    return more;
+}
+
+/* False when there is nothing to wait for. */
+static bool wait_for_more(struct bkt *bkt)
 {
     pthread_mutex_lock(&bkt->mutex);
-    bool sealing = bkt->sealing;
-    while (bkt->sealing) {
+    bool waits = more_will_go(bkt);
+    if (waits && bkt->keeper_runs) {
         pthread_cond_wait(&bkt->quiet, &bkt->mutex);
     }
     pthread_mutex_unlock(&bkt->mutex);
-    return sealing;
+    return waits && bkt->keeper_runs;
 }
 
 int kvt_bkt_evict_to(struct bkt *bkt, struct kvt_charge limit,
@@ -439,7 +455,7 @@ int kvt_bkt_evict_to(struct bkt *bkt, struct kvt_charge limit,
             return 0;
         }
         rc = kvt_bkt_evict_one(bkt, result);
-        if (rc == -ENOENT && wait_for_seal(bkt)) {
+        if (rc == -ENOENT && wait_for_more(bkt)) {
             rc = 0;
         }
     }

@@ -224,8 +224,9 @@ static bool work(struct bkt *bkt)
     }
     bucket = find_dying(bkt, now_ns);
     if (bucket != NULL) {
+        struct bkt_name name = bkt_name_of(bucket);
         pthread_mutex_unlock(&bkt->mutex);
-        kvt_bkt_remove_bucket(bkt, bucket);
+        kvt_bkt_remove_bucket(bkt, name);
         pthread_mutex_lock(&bkt->mutex);
         return true;
     }
@@ -376,8 +377,8 @@ static void seal_all(struct bkt *bkt)
         pthread_mutex_lock(&bkt->mutex);
         bucket = find_dying(bkt, kvt_clock_ns());
         pthread_mutex_unlock(&bkt->mutex);
-        if (bucket != NULL) {
-            kvt_bkt_remove_bucket(bkt, bucket);
+        if (bucket != NULL) { /* no thread of ours is left */
+            kvt_bkt_remove_bucket(bkt, bkt_name_of(bucket));
         }
     } while (bucket != NULL);
 }

@@ -71,6 +71,7 @@ static struct bkt_bucket *find_dead(struct bkt *bkt)
 void kvt_bkt_remove_dead(struct bkt *bkt)
 {
     struct bkt_bucket *bucket;
+    struct bkt_name name = {0};
     pthread_mutex_lock(&bkt->mutex);
     bkt->dead_found = false;
     bool any = find_dead(bkt) != NULL;
@@ -83,10 +84,11 @@ void kvt_bkt_remove_dead(struct bkt *bkt)
         bucket = find_dead(bkt);
         if (bucket != NULL) {
             bkt_set_state(bucket, BKT_DYING);
+            name = bkt_name_of(bucket);
         }
         pthread_mutex_unlock(&bkt->mutex);
         if (bucket != NULL) {
-            kvt_bkt_remove_bucket(bkt, bucket);
+            kvt_bkt_remove_bucket(bkt, name);
         }
     } while (bucket != NULL);
 }

@@ -162,7 +162,9 @@ static int copy_part(uint8_t **to, uint32_t *count, const uint8_t *from,
     if (*to == NULL) {
         return -ENOMEM;
     }
-    memcpy(*to, from, from_count * size);
+    if (from_count > 0) {
+        memcpy(*to, from, from_count * size);
+    }
     *count = from_count;
     return 0;
 }
@@ -321,10 +323,8 @@ static struct bkt_bucket *pin_again(struct bkt *bkt, uint32_t slot,
                                     uint64_t number)
 {
     pthread_mutex_lock(&bkt->mutex);
-    struct bkt_bucket *bucket =
-        slot < bkt->slot_count ? bkt->slots[slot] : NULL;
-    if (bucket != NULL &&
-        (bucket->number != number || bucket->state == BKT_DYING)) {
+    struct bkt_bucket *bucket = bkt_named(bkt, (struct bkt_name){slot, number});
+    if (bucket != NULL && bucket->state == BKT_DYING) {
         bucket = NULL;
     }
     if (bucket != NULL) {
