@@ -292,7 +292,8 @@ KVT_API int kvt_fs_probe(struct kvt_fs *fs);
 KVT_API int kvt_fs_mkdirs(struct kvt_fs *fs, const char *path);
 /* Calls `each` for every name but "." and ".."; what is created or removed
  * meanwhile may be missed. Names that vanish before their size was read are
- * skipped. Stops at non-zero and returns it. */
+ * skipped. Stops at non-zero and returns it. A symbolic link is not followed:
+ * -ENOTDIR. */
 KVT_API int kvt_fs_list(struct kvt_fs *fs, const char *path, bool sizes,
                         kvt_fs_list_fn each, void *arg);
 /* Renames a file; `replace` false: -EEXIST when `to` exists. */
@@ -308,7 +309,8 @@ KVT_API void kvt_fs_unlock(struct kvt_fs_lock *lock);
 KVT_API int kvt_fs_usage(struct kvt_fs *fs, struct kvt_fs_usage *usage);
 /* Removes an empty directory. */
 KVT_API int kvt_fs_rmdir(struct kvt_fs *fs, const char *path);
-/* Removes a directory and all below it; one that is missing is a success. */
+/* Removes a directory and all below it, or a file; one that is missing is a
+ * success. A symbolic link goes, what it points to stays. */
 KVT_API int kvt_fs_remove_tree(struct kvt_fs *fs, const char *path);
 /* A second name for a file: -EEXIST when `to` exists. */
 KVT_API int kvt_fs_link(struct kvt_fs *fs, const char *from, const char *to);

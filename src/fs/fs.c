@@ -101,6 +101,12 @@ struct removal {
 
 static int remove_below(struct removal *removal);
 
+static int remove_name(struct removal *removal)
+{
+    struct kvt_fs_elem remove = {.op = KVT_FS_REMOVE, .path = removal->path};
+    return (int)kvt_fs_run(removal->fs, &remove);
+}
+
 static int remove_one(const struct kvt_fs_dirent *entry, void *arg)
 {
     struct removal *removal = arg;
@@ -112,23 +118,22 @@ static int remove_one(const struct kvt_fs_dirent *entry, void *arg)
     removal->path[above] = '/';
     memcpy(removal->path + above + 1, entry->name, name + 1);
     removal->size = above + 1 + name;
-    int64_t rc;
-    if (entry->type == KVT_FS_TYPE_DIRECTORY) {
-        rc = remove_below(removal);
-    } else {
-        struct kvt_fs_elem remove = {.op = KVT_FS_REMOVE,
-                                     .path = removal->path};
-        rc = kvt_fs_run(removal->fs, &remove);
-    }
+    int rc = entry->type == KVT_FS_TYPE_DIRECTORY ? remove_below(removal)
+                                                  : remove_name(removal);
     removal->size = above;
     removal->path[above] = '\0';
-    return rc == -ENOENT ? 0 : (int)rc;
+    return rc == -ENOENT ? 0 : rc;
 }
 
+/* What is no directory, or is none any more, goes as a file does: a link is
+ * never followed. */
 static int remove_below(struct removal *removal)
 {
     const struct kvt_fs_ops *ops = removal->fs->ops;
     int rc = ops->list(removal->fs, removal->path, false, remove_one, removal);
+    if (rc == -ENOTDIR || rc == -ELOOP) {
+        return remove_name(removal);
+    }
     return rc == 0 ? ops->rmdir(removal->fs, removal->path) : rc;
 }
 

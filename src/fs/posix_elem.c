@@ -134,7 +134,7 @@ static int64_t posix_sync(struct kvt_fs *fs, struct kvt_fs_elem *elem)
         return fsync(fd) == 0 ? 0 : -errno;
     }
     int fd = openat(kvt_posix_root(fs), elem->path,
-                    O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+                    O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (fd < 0) {
         return -errno;
     }
