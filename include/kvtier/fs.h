@@ -148,6 +148,8 @@ enum kvt_fs_flags {
     KVT_FS_DURABLE = 1u << 7,
     /* the core's: only a thread of the pool may carry it out */
     KVT_FS_NOT_INLINE = 1u << 30,
+    /* the core's: a CLOSE in a chain that broke before it */
+    KVT_FS_BROKEN = 1u << 29,
 };
 
 /* One piece of work. All that it points to is borrowed until `done` ran.
@@ -221,8 +223,9 @@ KVT_API int kvt_fs_queue_close(struct kvt_fs_queue *queue);
 KVT_API void kvt_fs_submit(struct kvt_fs_queue *queue,
                            struct kvt_fs_elem *elems, size_t count);
 /* Runs the callbacks of what is done; waits until at least `min` ran, or some
- * ran and nothing is in flight, or kvt_fs_wake was called, or `deadline_ns`
- * (CLOCK_MONOTONIC; 0 = none) passed. Returns how many ran. */
+ * ran (or the last that lingered is over) and nothing is in flight, or
+ * kvt_fs_wake was called, or `deadline_ns` (CLOCK_MONOTONIC; 0 = none) passed.
+ * Returns how many ran. */
 KVT_API size_t kvt_fs_poll(struct kvt_fs_queue *queue, size_t min,
                            int64_t deadline_ns);
 /* Elements submitted and not completed. */
@@ -242,7 +245,8 @@ KVT_API void kvt_fs_post(struct kvt_fs_elem *elem, int64_t result);
  * thread. */
 KVT_API void kvt_fs_wake(struct kvt_fs_queue *queue);
 /* Carries out one element and waits for it; `done` is not called. Returns
- * its result. For the control plane. */
+ * its result. For the control plane: with a deadline, it still returns when
+ * the operation is really over, and `late` was told by then. */
 KVT_API int64_t kvt_fs_run(struct kvt_fs *fs, struct kvt_fs_elem *elem);
 
 /* Memory ------------------------------------------------------------------ */
@@ -451,13 +455,17 @@ struct kvt_fs_queue {
     struct kvt_fs_elem *backlog; /* submitted, not handed over yet */
     struct kvt_fs_elem **backlog_end;
     size_t backlog_count;
-    struct kvt_fs_elem *posted;    /* atomic stack: done by other threads */
-    int woken;                     /* atomic */
-    int pushing;                   /* atomic: threads inside a post */
-    struct kvt_fs_shadow *shadows; /* elements with a deadline, under way */
-    struct kvt_fs_shadow **shadows_end;
-    size_t lingering;         /* of them, past their deadline */
-    size_t backlog_deadlines; /* chains of the backlog that have one */
+    struct kvt_fs_elem *posted; /* atomic stack: done by other threads */
+    int woken;                  /* atomic */
+    int pushing;                /* atomic: threads inside a post */
+    struct kvt_fs_elem *ready;  /* their turn in their chain has come */
+    struct kvt_fs_elem **ready_end;
+    /* elements under way that have a deadline, by that: the earliest first */
+    struct kvt_fs_shadow *shadows;
+    struct kvt_fs_shadow *shadows_last;
+    size_t lingering;            /* in the adapter, past their deadline */
+    size_t backlog_deadlines;    /* chains of the backlog that have one */
+    int64_t backlog_deadline_ns; /* none of them is earlier */
 };
 
 /* For adapters: ends one element inside poll. */

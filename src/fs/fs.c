@@ -216,12 +216,13 @@ void kvt_fs_counters(const struct kvt_fs *fs, struct kvt_fs_counters *counters)
 
 int64_t kvt_fs_run(struct kvt_fs *fs, struct kvt_fs_elem *elem)
 {
-    if (fs->ops->queue == NULL) {
+    if (fs->ops->queue == NULL && elem->deadline_ns == 0) {
         elem->result = kvt_fs_perform(fs, elem);
         return elem->result;
     }
     struct kvt_fs_queue *queue;
-    struct kvt_fs_queue_options options = {sizeof options, 1, true};
+    bool works = elem->deadline_ns == 0;
+    struct kvt_fs_queue_options options = {sizeof options, 1, works};
     int rc = kvt_fs_queue_open(fs, &options, &queue);
     if (rc != 0) {
         return rc;
@@ -229,7 +230,7 @@ int64_t kvt_fs_run(struct kvt_fs *fs, struct kvt_fs_elem *elem)
     elem->flags &= ~(uint32_t)KVT_FS_THEN;
     elem->done = NULL;
     kvt_fs_submit(queue, elem, 1);
-    while (kvt_fs_in_flight(queue) > 0) {
+    while (kvt_fs_in_flight(queue) > 0 || kvt_fs_lingering(queue) > 0) {
         kvt_fs_poll(queue, 1, 0);
     }
     kvt_fs_queue_close(queue);

@@ -23,9 +23,9 @@ struct kvt_fs_core {
 struct kvt_fs_pool *kvt_fs_pool_open(struct kvt_fs *fs, uint32_t threads);
 void kvt_fs_pool_close(struct kvt_fs_pool *pool);
 extern const struct kvt_fs_queue_ops kvt_fs_pool_queue;
-/* Carries out one element beside a ring: it comes back through the queue's
- * `posted`. */
-void kvt_fs_pool_aside(struct kvt_fs_pool *pool, struct kvt_fs_elem *elem);
+/* Carries out elements beside a ring, linked by `next`: they come back through
+ * their queue's `posted`. */
+void kvt_fs_pool_aside(struct kvt_fs_pool *pool, struct kvt_fs_elem *first);
 
 /* whole_file.c: carries out one element by the adapter's blocking call,
  * emulating what it lacks. Returns the element's result. */
@@ -44,8 +44,9 @@ int kvt_fs_check_table(const struct kvt_fs_ops *ops, struct kvt_error *err);
 /* fs.c: below the root: no leading slash, no "..". */
 bool kvt_fs_paths_are_inside(const struct kvt_fs_elem *elem);
 
-/* queue.c: gives an element to the adapter, or to the pool beside it. */
-void kvt_fs_start(struct kvt_fs_queue *queue, struct kvt_fs_elem *chain);
+/* queue.c: gives a single element, which counts as handed over, to the adapter
+ * or to the pool beside it, before the poll ends. */
+void kvt_fs_start(struct kvt_fs_queue *queue, struct kvt_fs_elem *elem);
 /* Pushes an element that another thread completed, and wakes the poller. */
 void kvt_fs_push_posted(struct kvt_fs_elem *elem);
 void kvt_fs_count_copied(struct kvt_fs *fs, uint64_t bytes);
@@ -61,9 +62,12 @@ void kvt_fs_chain_pass_file(const struct kvt_fs_elem *from,
                             struct kvt_fs_elem *to);
 
 /* deadline.c: elements that may outlive their caller. */
-/* Replaces a chain that has a deadline by shadows that own all they point
- * to, and starts those. Completes it with -ENOMEM when that fails. */
-void kvt_fs_shadow_start(struct kvt_fs_queue *queue, struct kvt_fs_elem *chain);
+/* What the adapter is to get in place of a chain that has a deadline: shadows
+ * that own all they point to. Without memory for them the chain ends with
+ * -ENOMEM in the next poll, and this is null; but a chain that starts with a
+ * CLOSE goes itself, and has no deadline any more. */
+struct kvt_fs_elem *kvt_fs_shadow_chain(struct kvt_fs_queue *queue,
+                                        struct kvt_fs_elem *chain);
 /* The earliest deadline of what is under way or waits, or 0. */
 int64_t kvt_fs_deadline_next(const struct kvt_fs_queue *queue);
 /* Ends what is past its deadline. */

@@ -125,6 +125,13 @@ static void carry_out(struct kvt_fs *fs, struct kvt_fs_elem *chain,
     }
 }
 
+static void carry_out_aside(struct kvt_fs *fs, struct kvt_fs_elem *elem)
+{
+    elem->result = kvt_fs_chain_cancels(elem, false) ? -ECANCELED
+                                                     : kvt_fs_perform(fs, elem);
+    kvt_fs_push_posted(elem);
+}
+
 static void hand_in(struct pool_queue *queue, struct kvt_fs_elem *chain,
                     struct kvt_fs_elem *last, size_t count)
 {
@@ -147,10 +154,7 @@ static void *worker(void *arg)
         struct kvt_fs_elem *single = take_aside(pool);
         if (single != NULL) {
             pthread_mutex_unlock(&pool->mutex);
-            single->result = kvt_fs_chain_cancels(single, false)
-                                 ? -ECANCELED
-                                 : kvt_fs_perform(pool->fs, single);
-            kvt_fs_push_posted(single);
+            carry_out_aside(pool->fs, single);
             pthread_mutex_lock(&pool->mutex);
             continue;
         }
@@ -297,20 +301,17 @@ static bool poller_works(struct pool_queue *queue)
  * thread has to take what was kept for it. */
 static void leave_to_workers(struct pool_queue *queue)
 {
-    struct kvt_fs_pool *pool = queue->pool;
-    struct kvt_fs_elem *mine = queue->mine;
-    queue->mine = NULL;
-    pthread_mutex_lock(&pool->mutex);
-    if (mine != NULL) {
-        struct kvt_fs_elem *last = mine;
-        while (last->next != NULL) {
-            last = last->next;
-        }
-        line_up(queue, mine, last, 1);
-    } else if (queue->unstarted != NULL) {
-        call_workers(pool, 1);
+    struct kvt_fs_elem *last = queue->mine;
+    if (last == NULL) {
+        return; /* for the others threads were called when they came */
     }
-    pthread_mutex_unlock(&pool->mutex);
+    while (last->next != NULL) {
+        last = last->next;
+    }
+    pthread_mutex_lock(&queue->pool->mutex);
+    line_up(queue, queue->mine, last, 1);
+    pthread_mutex_unlock(&queue->pool->mutex);
+    queue->mine = NULL;
 }
 
 /* Waits until `min` are done, the deadline, or a wake; queue->mutex held. */
@@ -352,9 +353,6 @@ static void pool_queue_poll(struct kvt_fs_queue *base, size_t min,
     if (min == 0 &&
         __atomic_load_n(&queue->done_count, __ATOMIC_RELAXED) == 0) {
         return;
-    }
-    if (min > base->in_adapter && base->in_adapter > 0) {
-        min = base->in_adapter;
     }
     pthread_mutex_lock(&queue->mutex);
     if (min > 0) {
@@ -454,20 +452,24 @@ const struct kvt_fs_queue_ops kvt_fs_pool_queue = {
     .chains = true,
 };
 
-void kvt_fs_pool_aside(struct kvt_fs_pool *pool, struct kvt_fs_elem *elem)
+void kvt_fs_pool_aside(struct kvt_fs_pool *pool, struct kvt_fs_elem *first)
 {
-    elem->next = NULL;
+    struct kvt_fs_elem *last = first;
+    size_t count = 1;
+    for (; last->next != NULL; last = last->next) {
+        count++;
+    }
     pthread_mutex_lock(&pool->mutex);
-    *pool->aside_end = elem;
-    pool->aside_end = &elem->next;
-    int rc = call_workers(pool, 1);
-    if (rc != 0) {
-        take_aside(pool); /* no thread at all: it was the only one */
+    bool any = call_workers(pool, count) == 0;
+    if (any) {
+        *pool->aside_end = first;
+        pool->aside_end = &last->next;
     }
     pthread_mutex_unlock(&pool->mutex);
-    if (rc != 0) {
-        elem->result = rc;
-        kvt_fs_push_posted(elem);
+    while (!any && first != NULL) { /* no thread can be had: ourselves, then */
+        struct kvt_fs_elem *next = first->next;
+        carry_out_aside(pool->fs, first);
+        first = next;
     }
 }
 
