@@ -14,6 +14,7 @@ static int64_t counting_execute(struct kvt_fs *fs, struct kvt_fs_elem *elem)
         counting->order[counting->started] = elem;
     }
     counting->started++;
+    counting->last_on = pthread_self();
     counting->running++;
     if (counting->running > counting->running_max) {
         counting->running_max = counting->running;

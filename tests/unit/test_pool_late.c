@@ -78,6 +78,27 @@ static void a_poller_never_carries_out_what_has_a_deadline(void **state)
     finish(f, queue);
 }
 
+/* Nor the close of a file that was opened too late, which may hang as well. */
+static void a_poller_never_closes_what_was_opened_too_late(void **state)
+{
+    struct fixture *f = *state;
+    struct kvt_fs_queue *queue = pool_open_queue(f, true);
+    struct kvt_fs_file file = {&f->counting.fs};
+
+    f->elems[0].op = KVT_FS_OPEN;
+    f->elems[0].path = "a";
+    f->elems[0].file = &file; /* what the open delivers */
+    f->elems[0].offset = WORK_GATE;
+    f->elems[0].deadline_ns = kvt_clock_ns() + 5 * MS;
+    kvt_fs_submit(queue, f->elems, 1);
+    while (f->done_count < 1) {
+        kvt_fs_poll(queue, 1, 0);
+    }
+    finish(f, queue);
+    assert_int_equal(f->counting.started, 2);
+    assert_false(pthread_equal(f->counting.last_on, pthread_self()));
+}
+
 static void *poll_until_done(void *arg)
 {
     struct kvt_fs_queue *queue = arg;
@@ -135,6 +156,7 @@ int main(void)
         CASE(poll_does_not_wait_for_what_lingers),
         CASE(a_poll_with_a_deadline_ends_in_time),
         CASE(a_poller_never_carries_out_what_has_a_deadline),
+        CASE(a_poller_never_closes_what_was_opened_too_late),
         CASE(a_thread_that_cannot_be_had_is_no_error_beside_others),
         CASE(without_any_thread_the_poller_works),
     };
