@@ -224,6 +224,11 @@ int64_t kvt_fs_run(struct kvt_fs *fs, struct kvt_fs_elem *elem)
     bool works = elem->deadline_ns == 0;
     struct kvt_fs_queue_options options = {sizeof options, 1, works};
     int rc = kvt_fs_queue_open(fs, &options, &queue);
+    if (rc != 0 && fs->ops->execute != NULL) {
+        /* without memory for a queue files are closed all the same */
+        elem->result = kvt_fs_perform(fs, elem);
+        return elem->result;
+    }
     if (rc != 0) {
         return rc;
     }
