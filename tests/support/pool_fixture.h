@@ -34,7 +34,7 @@ struct counting_fs {
     size_t running;
     size_t running_max;
     size_t started;
-    pthread_t last_on; /* the thread that started the last */
+    pthread_t last_on;                    /* the thread that started the last */
     struct kvt_fs_elem *order[ELEMS * 8]; /* as they were started */
 };
 

@@ -95,8 +95,8 @@ static int life(const char *folder)
     int rc = kvt_config_set(config, "toy.size", "8KiB", &err);
     printf("broken: %s, mapped %d\n", kvt_status_name(rc),
            mappings("kvtier-fs-toy") > 0);
-    snprintf(command, sizeof command,
-             "cd '%s' && mv good.so kvtier-fs-toy.so", folder);
+    snprintf(command, sizeof command, "cd '%s' && mv good.so kvtier-fs-toy.so",
+             folder);
     if (system(command) != 0) {
         return 1;
     }

@@ -23,10 +23,10 @@ static int toy_mount(const struct kvt_fs_mount_args *args, struct kvt_fs **fs,
                      struct kvt_error *err)
 {
     (void)fs;
-    return kvt_error_set(
-        err, KVT_ERR_FILE_OPEN_FAIL, 0, args->root, "use another",
-        "the toy cannot be mounted: %s = %llu", KEY,
-        (unsigned long long)kvt_config_u64(args->config, KEY));
+    return kvt_error_set(err, KVT_ERR_FILE_OPEN_FAIL, 0, args->root,
+                         "use another", "the toy cannot be mounted: %s = %llu",
+                         KEY,
+                         (unsigned long long)kvt_config_u64(args->config, KEY));
 }
 
 static void toy_unmount(struct kvt_fs *fs)
