@@ -157,7 +157,8 @@ enum kvt_fs_flags {
  * result, when >= 0: READ, FETCH the bytes read (fewer than asked only at the
  * end of the file); WRITE, PUBLISH the bytes written (all of them: fewer is
  * an error); others 0. OPEN sets `file`; CLOSE frees it whatever the result;
- * STAT sets `file_size`. */
+ * STAT sets `file_size`. What is a directory is -EISDIR: for an OPEN to read
+ * without KVT_FS_WANT_SIZE, at the latest when it is read. */
 struct kvt_fs_elem {
     enum kvt_fs_op op;
     uint32_t flags;
@@ -206,14 +207,15 @@ KVT_API uint64_t kvt_fs_elem_bytes(const struct kvt_fs_elem *elem);
 /* Queues: what a layout calls --------------------------------------------- */
 
 struct kvt_fs_queue_options {
-    size_t size;
+    size_t size;     /* of this struct; members behind it are 0 */
     uint32_t depth;  /* elements handed to the adapter at once; 0 = the mount's
                         best. More may be submitted: they wait in the queue. */
     bool poll_works; /* a polling thread may carry out elements itself when
                         the adapter has only blocking calls */
 };
 
-/* Opens a queue for the calling thread. 0 or -errno. */
+/* Opens a queue for the calling thread. 0 or -errno: -EINVAL for options whose
+ * size no version of this header has. */
 KVT_API int kvt_fs_queue_open(struct kvt_fs *fs,
                               const struct kvt_fs_queue_options *options,
                               struct kvt_fs_queue **queue);
@@ -290,7 +292,7 @@ struct kvt_fs_lock {
 
 KVT_API const struct kvt_fs_facts *kvt_fs_facts(const struct kvt_fs *fs);
 KVT_API const char *kvt_fs_name(const struct kvt_fs *fs);
-/* Is the mount alive? Bounded in time. */
+/* Is the mount alive? -ETIMEDOUT when it does not tell in two seconds. */
 KVT_API int kvt_fs_probe(struct kvt_fs *fs);
 /* Makes a directory and its parents; one that exists is a success. */
 KVT_API int kvt_fs_mkdirs(struct kvt_fs *fs, const char *path);
@@ -381,6 +383,10 @@ struct kvt_fs_queue_ops {
     bool chains;
 };
 
+/* A later header only adds members, at the end: a table that was compiled with
+ * an older one is taken, and what it lacks is null. One that is larger than
+ * the library's is refused. All other structs of this header stay as they are
+ * within a version of it. */
 struct kvt_fs_ops {
     uint32_t size;    /* of this struct */
     uint32_t version; /* KVT_FS_VERSION */
@@ -536,8 +542,10 @@ struct kvt_fs_module {
  * filled. */
 KVT_API int kvt_fs_mount(const char *name, const struct kvt_fs_mount_args *args,
                          struct kvt_fs **fs, struct kvt_error *err);
-/* Null is allowed. No queue, file, lock or memory may be open. */
-KVT_API void kvt_fs_unmount(struct kvt_fs *fs);
+/* 0, or -EBUSY while a queue or memory of the mount is open: then it stays as
+ * it was. No file or lock may be open. Waits for a probe that hangs. Null is
+ * allowed. */
+KVT_API int kvt_fs_unmount(struct kvt_fs *fs);
 
 #ifdef __cplusplus
 }

@@ -47,11 +47,7 @@ bool kvt_fs_paths_are_inside(const struct kvt_fs_elem *elem)
 
 int kvt_fs_probe(struct kvt_fs *fs)
 {
-    if (fs->ops->probe != NULL) {
-        return fs->ops->probe(fs);
-    }
-    struct kvt_fs_usage usage;
-    return fs->ops->usage(fs, &usage);
+    return kvt_fs_prober_ask(fs->core->prober);
 }
 
 int kvt_fs_mkdirs(struct kvt_fs *fs, const char *path)
@@ -66,18 +62,32 @@ int kvt_fs_list(struct kvt_fs *fs, const char *path, bool sizes,
                                 : -EINVAL;
 }
 
+static int remove_file(struct kvt_fs *fs, const char *path)
+{
+    struct kvt_fs_elem remove = {.op = KVT_FS_REMOVE, .path = path};
+    return (int)kvt_fs_run(fs, &remove);
+}
+
+int kvt_fs_rename_by_link(struct kvt_fs *fs, const char *from, const char *to)
+{
+    int rc = kvt_fs_link(fs, from, to);
+    if (rc != 0) {
+        return rc;
+    }
+    rc = remove_file(fs, from);
+    if (rc != 0 && rc != -ENOENT) { /* not half-done: one name, the old one */
+        remove_file(fs, to);
+        return rc;
+    }
+    return 0;
+}
+
 int kvt_fs_rename(struct kvt_fs *fs, const char *from, const char *to,
                   bool replace)
 {
     bool inside = path_is_inside(from) && path_is_inside(to);
     if (inside && !replace && !fs->facts.rename_noreplace) {
-        /* a second name does not replace either */
-        int rc = kvt_fs_link(fs, from, to);
-        if (rc == 0) {
-            struct kvt_fs_elem remove = {.op = KVT_FS_REMOVE, .path = from};
-            kvt_fs_run(fs, &remove);
-        }
-        return rc;
+        return kvt_fs_rename_by_link(fs, from, to);
     }
     return inside ? fs->ops->rename(fs, from, to, replace) : -EINVAL;
 }
@@ -103,8 +113,7 @@ static int remove_below(struct removal *removal);
 
 static int remove_name(struct removal *removal)
 {
-    struct kvt_fs_elem remove = {.op = KVT_FS_REMOVE, .path = removal->path};
-    return (int)kvt_fs_run(removal->fs, &remove);
+    return remove_file(removal->fs, removal->path);
 }
 
 static int remove_one(const struct kvt_fs_dirent *entry, void *arg)

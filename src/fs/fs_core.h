@@ -9,8 +9,11 @@ struct kvt_fs_pool;
 
 struct kvt_fs_core {
     struct kvt_fs_pool *pool; /* for what the adapter has no ring for */
-    struct kvt_fs *inner;     /* what a wrapper wraps, or null */
-    char *name;               /* as configured: "trace:fault:posix" */
+    struct kvt_fs_prober *prober;
+    struct kvt_fs *inner;    /* what a wrapper wraps, or null */
+    char *name;              /* as configured: "trace:fault:posix" */
+    struct kvt_fs_ops table; /* of an adapter whose own is shorter */
+    size_t open;             /* queues and memory that are; atomic */
     /* counters, atomic */
     uint64_t submissions;
     uint64_t transfers;
@@ -27,6 +30,12 @@ extern const struct kvt_fs_queue_ops kvt_fs_pool_queue;
  * their queue's `posted`. */
 void kvt_fs_pool_aside(struct kvt_fs_pool *pool, struct kvt_fs_elem *first);
 
+/* probe.c: asks whether a mount is alive, on a thread of its own. */
+struct kvt_fs_prober *kvt_fs_prober_open(struct kvt_fs *fs);
+/* Waits for a question that is not answered. Null is allowed. */
+void kvt_fs_prober_close(struct kvt_fs_prober *prober);
+int kvt_fs_prober_ask(struct kvt_fs_prober *prober);
+
 /* whole_file.c: carries out one element by the adapter's blocking call,
  * emulating what it lacks. Returns the element's result. */
 int64_t kvt_fs_perform(struct kvt_fs *fs, struct kvt_fs_elem *elem);
@@ -40,8 +49,13 @@ int64_t kvt_fs_transfer(struct kvt_fs *fs, struct kvt_fs_elem *elem);
 /* table.c: is an adapter's table of this version, and complete? KVT_OK, or a
  * code with `err` filled. */
 int kvt_fs_check_table(const struct kvt_fs_ops *ops, struct kvt_error *err);
+/* A table of an older header is shorter: what it lacks is null. */
+void kvt_fs_full_table(const struct kvt_fs_ops *ops, struct kvt_fs_ops *full);
 
-/* fs.c: below the root: no leading slash, no "..". */
+/* fs.c: gives a file another name where a rename would replace what is there:
+ * by a second name, which does not. */
+int kvt_fs_rename_by_link(struct kvt_fs *fs, const char *from, const char *to);
+/* Below the root: no leading slash, no "..". */
 bool kvt_fs_paths_are_inside(const struct kvt_fs_elem *elem);
 
 /* queue.c: gives a single element, which counts as handed over, to the adapter

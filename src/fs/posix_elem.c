@@ -27,6 +27,21 @@ int kvt_posix_open_flags(const struct kvt_fs *fs, uint32_t flags)
     return open_flags;
 }
 
+static int size_of(const struct stat *st, uint64_t *size)
+{
+    if (!S_ISREG(st->st_mode)) {
+        return S_ISDIR(st->st_mode) ? -EISDIR : -EINVAL;
+    }
+    *size = (uint64_t)st->st_size;
+    return 0;
+}
+
+static int posix_file_size(int fd, uint64_t *size)
+{
+    struct stat st;
+    return fstat(fd, &st) == 0 ? size_of(&st, size) : -errno;
+}
+
 static int64_t posix_open(struct kvt_fs *fs, struct kvt_fs_elem *elem)
 {
     int flags = kvt_posix_open_flags(fs, elem->flags) | O_CLOEXEC;
@@ -42,14 +57,12 @@ static int64_t posix_open(struct kvt_fs *fs, struct kvt_fs_elem *elem)
         return rc;
     }
     if ((elem->flags & KVT_FS_WANT_SIZE) != 0) {
-        struct stat st;
-        if (fstat(file->fd, &st) != 0) {
-            int rc = -errno;
+        int rc = posix_file_size(file->fd, &elem->file_size);
+        if (rc != 0) {
             close(file->fd);
             free(file);
             return rc;
         }
-        elem->file_size = (uint64_t)st.st_size;
     }
     elem->file = &file->base;
     return 0;
@@ -158,11 +171,7 @@ static int64_t posix_stat(struct kvt_fs *fs, struct kvt_fs_elem *elem)
         0) {
         return -errno;
     }
-    if (!S_ISREG(st.st_mode)) {
-        return S_ISDIR(st.st_mode) ? -EISDIR : -EINVAL;
-    }
-    elem->file_size = (uint64_t)st.st_size;
-    return 0;
+    return size_of(&st, &elem->file_size);
 }
 
 int64_t kvt_posix_execute(struct kvt_fs *fs, struct kvt_fs_elem *elem)

@@ -126,7 +126,11 @@ int kvt_posix_rename(struct kvt_fs *fs, const char *from, const char *to,
     if (linkat(root, from, root, to, 0) != 0) {
         return -errno;
     }
-    unlinkat(root, from, 0);
+    if (unlinkat(root, from, 0) != 0 && errno != ENOENT) {
+        int rc = -errno; /* not half-done: one name, the old one */
+        unlinkat(root, to, 0);
+        return rc;
+    }
     return 0;
 }
 

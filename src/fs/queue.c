@@ -8,11 +8,18 @@
 #include <assert.h>
 #include <errno.h>
 #include <sched.h>
+#include <string.h>
 
 int kvt_fs_queue_open(struct kvt_fs *fs,
-                      const struct kvt_fs_queue_options *options,
+                      const struct kvt_fs_queue_options *given,
                       struct kvt_fs_queue **queue)
 {
+    struct kvt_fs_queue_options full = {.size = sizeof full};
+    const struct kvt_fs_queue_options *options = &full;
+    if (given->size < sizeof given->size || given->size > sizeof full) {
+        return -EINVAL;
+    }
+    memcpy(&full, given, given->size);
     const struct kvt_fs_queue_ops *ops =
         fs->ops->queue != NULL ? fs->ops->queue : &kvt_fs_pool_queue;
     uint32_t depth = options->depth != 0 ? options->depth : fs->facts.depth;
@@ -20,6 +27,7 @@ int kvt_fs_queue_open(struct kvt_fs *fs,
     if (rc != 0) {
         return rc;
     }
+    __atomic_fetch_add(&fs->core->open, 1, __ATOMIC_RELEASE);
     struct kvt_fs_queue *q = *queue;
     q->fs = fs;
     q->ops = ops;
@@ -55,7 +63,9 @@ int kvt_fs_queue_close(struct kvt_fs_queue *queue)
     while (__atomic_load_n(&queue->pushing, __ATOMIC_ACQUIRE) > 0) {
         sched_yield();
     }
+    struct kvt_fs_core *core = queue->fs->core;
     queue->ops->close(queue);
+    __atomic_fetch_sub(&core->open, 1, __ATOMIC_RELEASE);
     return 0;
 }
 
@@ -106,8 +116,7 @@ static size_t chain_count(const struct kvt_fs_elem *elem)
     return count;
 }
 
-/* Does it go to the adapter's ring? What leaves the root goes to
- * kvt_fs_perform, which refuses it. */
+/* Does it go to the adapter's ring? What leaves the root does not. */
 static bool takes(const struct kvt_fs_queue_ops *ops,
                   const struct kvt_fs_elem *elem)
 {
@@ -158,6 +167,11 @@ struct hand {
 static void take_one(struct kvt_fs_queue *queue, struct hand *hand,
                      struct kvt_fs_elem *elem)
 {
+    if (!kvt_fs_paths_are_inside(elem)) {
+        elem->result = -EINVAL;
+        kvt_fs_push_posted(elem);
+        return;
+    }
     struct kvt_fs_elem ***end =
         takes(queue->ops, elem) ? &hand->ring_end : &hand->aside_end;
     elem->next = NULL;

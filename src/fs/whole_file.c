@@ -16,10 +16,12 @@ static int64_t step(struct kvt_fs *fs, enum kvt_fs_op op,
 
 static int64_t fetch(struct kvt_fs *fs, struct kvt_fs_elem *elem)
 {
-    uint32_t sized = elem->flags & (KVT_FS_WANT_SIZE | KVT_FS_FROM_END);
+    /* of what is no file, nothing cannot be read either */
+    bool sized = (elem->flags & (KVT_FS_WANT_SIZE | KVT_FS_FROM_END)) != 0 ||
+                 kvt_fs_elem_bytes(elem) == 0;
     struct kvt_fs_elem open = {.op = KVT_FS_OPEN,
                                .path = elem->path,
-                               .flags = sized != 0 ? KVT_FS_WANT_SIZE : 0};
+                               .flags = sized ? KVT_FS_WANT_SIZE : 0};
     int64_t rc = fs->ops->execute(fs, &open);
     if (rc < 0) {
         return rc;
@@ -34,7 +36,7 @@ static int64_t fetch(struct kvt_fs *fs, struct kvt_fs_elem *elem)
             open.file_size > elem->offset ? open.file_size - elem->offset : 0;
     }
     rc = kvt_fs_transfer(fs, &read);
-    if (sized != 0) {
+    if (sized) {
         elem->file_size = open.file_size;
     }
     step(fs, KVT_FS_CLOSE, open.file); /* nothing was written: no error */
@@ -179,11 +181,7 @@ static int64_t switch_name(struct kvt_fs *fs, const struct kvt_fs_elem *elem,
     if (replace || fs->facts.rename_noreplace) {
         return fs->ops->rename(fs, elem->temp_path, elem->path, replace);
     }
-    int64_t rc = kvt_fs_link(fs, elem->temp_path, elem->path);
-    if (rc == 0) {
-        remove_path(fs, elem->temp_path);
-    }
-    return rc;
+    return kvt_fs_rename_by_link(fs, elem->temp_path, elem->path);
 }
 
 static int64_t publish(struct kvt_fs *fs, struct kvt_fs_elem *elem)

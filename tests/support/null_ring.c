@@ -64,6 +64,7 @@ static void null_ring_submit(struct kvt_fs_queue *base,
         assert_int_not_equal(elem->op, KVT_FS_WAIT);
         queue->held_count++;
         ring->in_ring++;
+        ring->seen++;
         chain_max = chain > chain_max ? chain : chain_max;
         chain = (elem->flags & KVT_FS_THEN) != 0 ? chain + 1 : 1;
         last = elem;
@@ -81,7 +82,8 @@ static void null_ring_submit(struct kvt_fs_queue *base,
     assert_true(queue->held_count <= base->depth ||
                 queue->held_count == chain_max);
     if (base->ops->operations == 0) {
-        assert_int_equal(base->in_adapter, queue->held_count);
+        /* what the core refused is counted until the next poll */
+        assert_true(base->in_adapter >= queue->held_count);
     }
 }
 

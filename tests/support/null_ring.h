@@ -16,6 +16,7 @@ struct null_ring {
     int64_t (*result)(struct kvt_fs_elem *elem); /* null: all went well */
     /* what was seen */
     size_t submissions; /* lists handed to the adapter */
+    size_t seen;        /* elements that came */
     size_t in_ring;     /* now, all queues */
     size_t in_ring_max;
     size_t queues_open;

@@ -287,6 +287,12 @@ static void expect_no_file(struct contract *c, const char *path)
     EXPECT_ERROR("stat of what is no file", path_stat(c->fs, path, &size));
     EXPECT_ERROR("fetch of what is no file",
                  path_fetch(c->fs, path, 0, &byte, 1));
+    EXPECT_ERROR("fetch of nothing from what is no file",
+                 path_fetch(c->fs, path, 0, &byte, 0));
+    struct kvt_fs_elem sized = {
+        .op = KVT_FS_OPEN, .path = path, .flags = KVT_FS_WANT_SIZE};
+    EXPECT_ERROR("open with its size of what is no file",
+                 kvt_fs_run(c->fs, &sized));
     EXPECT_ERROR("open for write of what is no file",
                  file_open(c->fs, path, KVT_FS_FOR_WRITE, &file));
     if (file_open(c->fs, path, 0, &file) == 0) {
