@@ -177,6 +177,9 @@ static int mem_mount(const struct kvt_fs_mount_args *args, struct kvt_fs **out,
 {
     uint32_t words;
     int rc = kvt_memfs_words(args->config, &words, err);
+    if (rc == KVT_OK) {
+        rc = kvt_memfs_check_direct(args->config, words, err);
+    }
     if (rc != KVT_OK) {
         return rc;
     }

@@ -38,6 +38,9 @@ enum memfs_word {
 /* mem_words.c: reads mem.facts. KVT_OK, or a public code with `err` filled. */
 int kvt_memfs_words(const struct kvt_config *config, uint32_t *words,
                     struct kvt_error *err);
+/* A mount cannot keep `direct` if its facts say otherwise: the same. */
+int kvt_memfs_check_direct(const struct kvt_config *config, uint32_t words,
+                           struct kvt_error *err);
 /* The facts of a mount with these words. */
 void kvt_memfs_facts(uint32_t words, struct kvt_fs_facts *facts);
 

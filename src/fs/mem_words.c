@@ -65,9 +65,8 @@ static uint32_t find_word(const char *name, size_t size)
     return 0;
 }
 
-/* A mount cannot keep `direct` if its facts say otherwise. */
-static int check_direct(const struct kvt_config *config, uint32_t words,
-                        struct kvt_error *err)
+int kvt_memfs_check_direct(const struct kvt_config *config, uint32_t words,
+                           struct kvt_error *err)
 {
     struct kvt_setting direct;
     bool aligned = (words & MEMFS_ALIGN4096) != 0;
@@ -116,7 +115,7 @@ int kvt_memfs_words(const struct kvt_config *config, uint32_t *words,
                              "exclude each other",
                              setting.key, setting.value, setting.source);
     }
-    return check_direct(config, *words, err);
+    return KVT_OK;
 }
 
 void kvt_memfs_facts(uint32_t words, struct kvt_fs_facts *facts)

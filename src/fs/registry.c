@@ -2,7 +2,9 @@
 
 #include "core/config.h"
 #include "core/modules.h"
+#include "fs/fault_rules.h"
 #include "fs/fs_core.h"
+#include "fs/mem.h"
 #include "fs/wrap.h"
 
 #include <errno.h>
@@ -351,6 +353,19 @@ static bool take_args(const struct kvt_fs_mount_args *args,
            full->inner == NULL;
 }
 
+/* Languages of their own in settings: what is wrong in them is told before
+ * anything is made, and also when nobody would look there. */
+static int check_settings(const struct kvt_config *config,
+                          struct kvt_error *err)
+{
+    struct kvt_fault_rules *rules = NULL;
+    uint32_t words;
+    int rc = kvt_fault_rules_open(kvt_config_text(config, "fault.rules"), 0,
+                                  &rules, err);
+    kvt_fault_rules_close(rules);
+    return rc == KVT_OK ? kvt_memfs_words(config, &words, err) : rc;
+}
+
 int kvt_fs_mount(const char *name, const struct kvt_fs_mount_args *given,
                  struct kvt_fs **fs, struct kvt_error *err)
 {
@@ -365,6 +380,9 @@ int kvt_fs_mount(const char *name, const struct kvt_fs_mount_args *given,
     bool wraps = name[size] == ':';
     struct found found;
     int rc = find(name, wraps ? size : strlen(name), args->config, &found, err);
+    if (rc == KVT_OK) {
+        rc = check_settings(args->config, err);
+    }
     if (rc != KVT_OK) {
         return rc;
     }

@@ -136,6 +136,29 @@ static void a_rename_by_link_leaves_one_name(void **state)
     assert_int_equal(do_publish(fs, "c", "text", KVT_FS_IF_ABSENT), 4);
 }
 
+/* Also where nobody would look; and nothing is made before. */
+static void settings_of_others_are_looked_at(void **state)
+{
+    static const char *const bad[][2] = {
+        {"fault.rules", "garbage"},
+        {"mem.facts", "no_renam"},
+    };
+    static const char *const names[] = {"posix", "fault:posix", "mem"};
+    struct mounted *m = *state;
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        mounted_set(m, bad[i][0], bad[i][1]);
+        for (size_t j = 0; j < sizeof names / sizeof names[0]; j++) {
+            struct kvt_error err;
+            assert_int_equal(mounted_try(m, names[j], &err),
+                             KVT_ERR_INVALID_PARAMS);
+            assert_string_equal(err.subject, bad[i][0]);
+            assert_int_equal(access(m->root, F_OK), -1);
+        }
+        mounted_set(m, bad[i][0], "");
+    }
+    mounted_start(m, "posix");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -143,6 +166,7 @@ int main(void)
         mount_test(sizes_of_options_and_arguments_count),
         mount_test(a_mount_that_hangs_is_told_in_time),
         mount_test(a_rename_by_link_leaves_one_name),
+        mount_test(settings_of_others_are_looked_at),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL) != 0;
