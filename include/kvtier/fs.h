@@ -441,6 +441,11 @@ struct kvt_fs_ops {
                      bool registered);
     /* Wrappers only: true. The core then mounts the inner adapter first. */
     bool wraps;
+    /* Carries out a READ or WRITE on the calling thread when that surely does
+     * not wait: bytes that the page cache has. Otherwise -EAGAIN, and nothing
+     * has happened: `execute` is asked then, also for the true error. Any
+     * thread; under the limits of `execute`. Null: everything may wait. */
+    int64_t (*try_now)(struct kvt_fs *fs, struct kvt_fs_elem *elem);
 };
 
 /* Base of a mount; the first member of an adapter's own struct. */

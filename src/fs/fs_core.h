@@ -45,6 +45,9 @@ int64_t kvt_fs_checked_result(const struct kvt_fs_elem *elem, int64_t result);
 /* transfer.c: a READ or WRITE by the adapter's blocking call, split and
  * aligned as its facts say. */
 int64_t kvt_fs_transfer(struct kvt_fs *fs, struct kvt_fs_elem *elem);
+/* The same on this thread where that does not wait: the whole transfer, or
+ * -EAGAIN. */
+int64_t kvt_fs_try_now(struct kvt_fs *fs, struct kvt_fs_elem *elem);
 
 /* table.c: is an adapter's table of this version, and complete? KVT_OK, or a
  * code with `err` filled. */

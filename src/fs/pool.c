@@ -12,13 +12,23 @@
 #include <stdlib.h>
 #include <time.h>
 
+enum {
+    SHARED_BYTES = 256 << 10,
+    QUICK_BYTES = 256 << 10, /* a write into memory: tens of microseconds */
+};
+
 struct pool_queue {
     struct kvt_fs_queue base;
     struct kvt_fs_pool *pool;
     bool poll_works;
     bool no_threads; /* none can be had: the poller has to carry out all */
-    /* a chain for the poller itself: a batch of one meets no lock */
+    /* chains for the poller itself: a batch of one meets no lock */
     struct kvt_fs_elem *mine;
+    struct kvt_fs_elem **mine_end;
+    /* carried out at once, by who submitted them: done in the next poll */
+    struct kvt_fs_elem *now;
+    struct kvt_fs_elem **now_end;
+    bool shared; /* the last large one went to a thread */
     /* under pool->mutex */
     struct kvt_fs_elem *unstarted;
     struct kvt_fs_elem **unstarted_end;
@@ -227,21 +237,99 @@ static bool poller_may_take(const struct pool_queue *queue,
            (queue->no_threads || (chain->flags & KVT_FS_NOT_INLINE) == 0);
 }
 
-/* Keeps the first chain for the poller; returns the rest. */
-static struct kvt_fs_elem *keep_one(struct pool_queue *queue,
+static struct kvt_fs_elem *last_of_chain(struct kvt_fs_elem *elem)
+{
+    while ((elem->flags & KVT_FS_THEN) != 0) {
+        elem = elem->next;
+    }
+    return elem;
+}
+
+/* Is it over sooner than another thread would have it? */
+static bool is_quick(const struct pool_queue *queue,
+                     const struct kvt_fs_elem *elem)
+{
+    return elem->op == KVT_FS_WRITE && (elem->flags & KVT_FS_THEN) == 0 &&
+           !queue->pool->fs->facts.direct &&
+           kvt_fs_elem_bytes(elem) <= QUICK_BYTES;
+}
+
+/* Would the poller, which has others to look after, wait for a device? */
+static bool waits(const struct pool_queue *queue,
+                  const struct kvt_fs_elem *elem)
+{
+    return (elem->op == KVT_FS_READ || elem->op == KVT_FS_WRITE) &&
+           (elem->flags & KVT_FS_THEN) == 0 && queue->base.in_adapter > 1 &&
+           !is_quick(queue, elem);
+}
+
+static void keep(struct pool_queue *queue, struct kvt_fs_elem *chain,
+                 struct kvt_fs_elem *last)
+{
+    last->next = NULL;
+    *queue->mine_end = chain;
+    queue->mine_end = &last->next;
+}
+
+/* Keeps for the poller what is quick, and one more chain; returns the rest. */
+static struct kvt_fs_elem *keep_some(struct pool_queue *queue,
+                                     struct kvt_fs_elem *first)
+{
+    struct kvt_fs_elem *rest = NULL;
+    struct kvt_fs_elem **end = &rest;
+    while (first != NULL) {
+        struct kvt_fs_elem *last = last_of_chain(first);
+        struct kvt_fs_elem *next = last->next;
+        bool mine = queue->poll_works && poller_may_take(queue, first) &&
+                    (is_quick(queue, first) ||
+                     (queue->mine == NULL && !waits(queue, first)));
+        if (mine) {
+            keep(queue, first, last);
+        } else {
+            *end = first;
+            end = &last->next;
+            *end = NULL;
+        }
+        first = next;
+    }
+    return rest;
+}
+
+/* Large copies out of the page cache are shared with a thread, one and one: for
+ * small ones it is not worth waking it. */
+static bool is_for_another(struct pool_queue *queue,
+                           const struct kvt_fs_elem *elem)
+{
+    if (queue->base.in_adapter <= 1 || kvt_fs_elem_bytes(elem) < SHARED_BYTES) {
+        return false;
+    }
+    queue->shared = !queue->shared;
+    return queue->shared;
+}
+
+/* Carries out what does not wait; returns the rest. */
+static struct kvt_fs_elem *take_now(struct pool_queue *queue,
                                     struct kvt_fs_elem *first)
 {
-    struct kvt_fs_elem *last = first;
-    if (!queue->poll_works || queue->mine != NULL ||
-        !poller_may_take(queue, first)) {
+    struct kvt_fs *fs = queue->pool->fs;
+    struct kvt_fs_elem *rest = NULL;
+    struct kvt_fs_elem **end = &rest;
+    bool in_chain = false;
+    if (fs->ops->try_now == NULL || !queue->poll_works) {
         return first;
     }
-    while ((last->flags & KVT_FS_THEN) != 0) {
-        last = last->next;
+    for (struct kvt_fs_elem *next; first != NULL; first = next) {
+        bool then = (first->flags & KVT_FS_THEN) != 0;
+        bool elsewhere = in_chain || then || is_for_another(queue, first);
+        int64_t result = elsewhere ? -EAGAIN : kvt_fs_try_now(fs, first);
+        struct kvt_fs_elem ***to = result != -EAGAIN ? &queue->now_end : &end;
+        next = first->next;
+        in_chain = then;
+        first->result = result;
+        first->next = NULL;
+        **to = first;
+        *to = &first->next;
     }
-    struct kvt_fs_elem *rest = last->next;
-    last->next = NULL;
-    queue->mine = first;
     return rest;
 }
 
@@ -249,7 +337,11 @@ static void pool_queue_submit(struct kvt_fs_queue *base,
                               struct kvt_fs_elem *first)
 {
     struct pool_queue *queue = (struct pool_queue *)base;
-    first = keep_one(queue, first);
+    first = take_now(queue, first);
+    if (first == NULL) {
+        return;
+    }
+    first = keep_some(queue, first);
     if (first == NULL) {
         return;
     }
@@ -268,14 +360,21 @@ static struct kvt_fs_elem *take_own(struct pool_queue *queue)
 {
     struct kvt_fs_pool *pool = queue->pool;
     struct kvt_fs_elem *chain = queue->mine;
-    queue->mine = NULL;
-    if (chain == NULL) {
-        pthread_mutex_lock(&pool->mutex);
-        if (poller_may_take(queue, queue->unstarted)) {
-            chain = take_chain(queue);
+    if (chain != NULL) {
+        struct kvt_fs_elem *last = last_of_chain(chain);
+        queue->mine = last->next;
+        if (queue->mine == NULL) {
+            queue->mine_end = &queue->mine;
         }
-        pthread_mutex_unlock(&pool->mutex);
+        last->next = NULL;
+        return chain;
     }
+    pthread_mutex_lock(&pool->mutex);
+    if (poller_may_take(queue, queue->unstarted) &&
+        !waits(queue, queue->unstarted)) {
+        chain = take_chain(queue);
+    }
+    pthread_mutex_unlock(&pool->mutex);
     return chain;
 }
 
@@ -302,16 +401,18 @@ static bool poller_works(struct pool_queue *queue)
 static void leave_to_workers(struct pool_queue *queue)
 {
     struct kvt_fs_elem *last = queue->mine;
+    size_t chains = 1;
     if (last == NULL) {
         return; /* for the others threads were called when they came */
     }
-    while (last->next != NULL) {
-        last = last->next;
+    for (; last->next != NULL; last = last->next) {
+        chains += (last->flags & KVT_FS_THEN) == 0;
     }
     pthread_mutex_lock(&queue->pool->mutex);
-    line_up(queue, queue->mine, last, 1);
+    line_up(queue, queue->mine, last, chains);
     pthread_mutex_unlock(&queue->pool->mutex);
     queue->mine = NULL;
+    queue->mine_end = &queue->mine;
 }
 
 /* Waits until `min` are done, the deadline, or a wake; queue->mutex held. */
@@ -337,11 +438,26 @@ static void wait_for_done(struct pool_queue *queue, size_t min,
     queue->woken = false;
 }
 
+static void complete_all(struct kvt_fs_elem *elem)
+{
+    while (elem != NULL) {
+        struct kvt_fs_elem *next = elem->next;
+        kvt_fs_complete(elem, elem->result);
+        elem = next;
+    }
+}
+
 static void pool_queue_poll(struct kvt_fs_queue *base, size_t min,
                             int64_t deadline_ns)
 {
     struct pool_queue *queue = (struct pool_queue *)base;
-    if (queue->no_threads) {
+    if (queue->now != NULL) {
+        struct kvt_fs_elem *now = queue->now;
+        queue->now = NULL;
+        queue->now_end = &queue->now;
+        complete_all(now);
+        min = 0; /* take what is done by now, and let the caller look */
+    } else if (queue->no_threads) {
         min = poller_works(queue) ? 0 : min;
     } else if (queue->poll_works && (min == 0 || deadline_ns != 0)) {
         if (base->in_adapter > 0) {
@@ -408,6 +524,8 @@ static int pool_queue_open(struct kvt_fs *fs, uint32_t depth, bool poll_works,
     queue->pool = fs->core->pool;
     queue->poll_works = poll_works;
     queue->unstarted_end = &queue->unstarted;
+    queue->mine_end = &queue->mine;
+    queue->now_end = &queue->now;
     queue->done_end = &queue->done;
     *out = &queue->base;
     return 0;

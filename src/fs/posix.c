@@ -114,6 +114,8 @@ int kvt_posix_init(struct posix_fs *fs, const struct kvt_fs_mount_args *args,
     struct statvfs st;
     fs->direct = false;
     fs->read_only = args->read_only;
+    fs->reads_wait = false;
+    fs->writes_wait = false;
     fs->root = open(args->root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fs->root < 0 || fstatvfs(fs->root, &st) != 0) {
         int errnum = errno;
@@ -168,5 +170,6 @@ const struct kvt_fs_ops kvt_fs_posix = {
     .summary = "a directory of a mounted file system, by blocking calls",
     .mount = posix_mount,
     .unmount = posix_unmount,
+    .try_now = kvt_posix_try_now,
     KVT_POSIX_CALLS,
 };

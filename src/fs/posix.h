@@ -10,6 +10,9 @@ struct posix_fs {
     int root;       /* descriptor of the root directory */
     bool direct;    /* files are opened with O_DIRECT */
     bool read_only; /* the mount makes nothing */
+    /* atomic: RWF_NOWAIT is of no use here */
+    bool reads_wait;
+    bool writes_wait;
 };
 
 struct posix_file {
@@ -33,6 +36,7 @@ void kvt_posix_fini(struct posix_fs *fs);
 /* src/fs/posix_elem.c: O_ flags of an open on this mount, without O_CLOEXEC. */
 int kvt_posix_open_flags(const struct kvt_fs *fs, uint32_t flags);
 int64_t kvt_posix_execute(struct kvt_fs *fs, struct kvt_fs_elem *elem);
+int64_t kvt_posix_try_now(struct kvt_fs *fs, struct kvt_fs_elem *elem);
 
 /* src/fs/posix_names.c: control calls, as in kvtier/fs.h. */
 /* Makes `path` below the directory `at`; `path` is written to. */

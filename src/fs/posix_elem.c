@@ -134,6 +134,32 @@ static int64_t posix_transfer(struct kvt_fs_elem *elem)
     }
 }
 
+/* One that RWF_NOWAIT carries out whole; never a direct one, which waits for
+ * the device. Whether the file system knows the flag, one call tells: from then
+ * on it is not asked any more. */
+int64_t kvt_posix_try_now(struct kvt_fs *base, struct kvt_fs_elem *elem)
+{
+    struct posix_fs *fs = (struct posix_fs *)base;
+    bool write = elem->op == KVT_FS_WRITE;
+    bool *never = write ? &fs->writes_wait : &fs->reads_wait;
+    struct iovec pieces[PIECES_MAX];
+    if (fs->direct || elem->slice_count > PIECES_MAX ||
+        __atomic_load_n(never, __ATOMIC_RELAXED)) {
+        return -EAGAIN;
+    }
+    int fd = ((struct posix_file *)elem->file)->fd;
+    uint64_t bytes = kvt_fs_elem_bytes(elem);
+    int count = next_pieces(kvt_rest_of(elem), pieces);
+    ssize_t done =
+        write ? pwritev2(fd, pieces, count, (off_t)elem->offset, RWF_NOWAIT)
+              : preadv2(fd, pieces, count, (off_t)elem->offset, RWF_NOWAIT);
+    if (done < 0 && (errno == EOPNOTSUPP || errno == ENOSYS)) {
+        __atomic_store_n(never, true, __ATOMIC_RELAXED);
+    }
+    /* what was moved in part is moved once more, with the rest */
+    return done >= 0 && (uint64_t)done == bytes ? done : -EAGAIN;
+}
+
 /* The rest of the elements -------------------------------------------------*/
 
 static int64_t posix_sync(struct kvt_fs *fs, struct kvt_fs_elem *elem)

@@ -30,7 +30,7 @@ static int64_t counting_execute(struct kvt_fs *fs, struct kvt_fs_elem *elem)
     if (elem->offset == WORK_FAIL) {
         result = -EUCLEAN;
     }
-    if (elem->op == KVT_FS_WRITE) {
+    if (elem->op == KVT_FS_WRITE || elem->op == KVT_FS_READ) {
         result = (int64_t)kvt_fs_elem_bytes(elem);
         result -= elem->offset == WORK_SHORT;
     }
@@ -45,6 +45,25 @@ static const struct kvt_fs_ops counting_ops = {
     .version = KVT_FS_VERSION,
     .name = "counting",
     .execute = counting_execute,
+};
+
+static int64_t counting_try_now(struct kvt_fs *fs, struct kvt_fs_elem *elem)
+{
+    struct counting_fs *counting = (struct counting_fs *)fs;
+
+    pthread_mutex_lock(&counting->mutex);
+    counting->asked++;
+    pthread_mutex_unlock(&counting->mutex);
+    return elem->offset == WORK_NOTHING ? (int64_t)kvt_fs_elem_bytes(elem)
+                                        : -EAGAIN;
+}
+
+static const struct kvt_fs_ops counting_now_ops = {
+    .size = sizeof(struct kvt_fs_ops),
+    .version = KVT_FS_VERSION,
+    .name = "counting",
+    .execute = counting_execute,
+    .try_now = counting_try_now,
 };
 
 static void note_done(struct kvt_fs_elem *elem)
@@ -80,6 +99,15 @@ int pool_setup(void **state)
     f.counting.core.pool = kvt_fs_pool_open(&f.counting.fs, THREADS);
     *state = &f;
     return f.counting.core.pool == NULL;
+}
+
+int pool_setup_now(void **state)
+{
+    int rc = pool_setup(state);
+    struct fixture *f = *state;
+
+    f->counting.fs.ops = &counting_now_ops;
+    return rc;
 }
 
 void pool_open_gate(struct fixture *f)

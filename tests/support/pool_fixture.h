@@ -31,6 +31,7 @@ struct counting_fs {
     pthread_cond_t changed;
     /* under mutex */
     bool gate_open;
+    size_t asked; /* whether it can be done at once */
     size_t running;
     size_t running_max;
     size_t started;
@@ -47,6 +48,8 @@ struct fixture {
 
 /* cmocka's setup and teardown: `*state` is a struct fixture *. */
 int pool_setup(void **state);
+/* The adapter has a `try_now`: WORK_NOTHING does not wait. */
+int pool_setup_now(void **state);
 int pool_teardown(void **state);
 
 /* For what waits at the gate, and whatever comes behind. */

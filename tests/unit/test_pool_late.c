@@ -89,8 +89,9 @@ static void a_poller_never_closes_what_was_opened_too_late(void **state)
     f->elems[0].path = "a";
     f->elems[0].file = &file; /* what the open delivers */
     f->elems[0].offset = WORK_GATE;
-    f->elems[0].deadline_ns = kvt_clock_ns() + 5 * MS;
+    f->elems[0].deadline_ns = kvt_clock_ns() + 200 * MS;
     kvt_fs_submit(queue, f->elems, 1);
+    assert_int_equal(pool_wait_for_started(f, 1), 1);
     while (f->done_count < 1) {
         kvt_fs_poll(queue, 1, 0);
     }
