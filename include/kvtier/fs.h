@@ -150,6 +150,8 @@ enum kvt_fs_flags {
     KVT_FS_NOT_INLINE = 1u << 30,
     /* the core's: a CLOSE in a chain that broke before it */
     KVT_FS_BROKEN = 1u << 29,
+    /* the core's: a part of an element, which is what counts */
+    KVT_FS_STEP = 1u << 28,
 };
 
 /* One piece of work. All that it points to is borrowed until `done` ran.
@@ -376,7 +378,9 @@ struct kvt_fs_queue_ops {
     /* required; nothing is in flight */
     void (*close)(struct kvt_fs_queue *queue);
     /* A bit (1 << operation) for each operation that `submit` takes. The
-     * others go to `execute` on a thread of the core's pool; 0 = takes all */
+     * others go to `execute` on a thread of the core's pool; 0 = takes all. A
+     * FETCH that it does not take is opened and closed there, and its bytes
+     * are a READ for the ring, if it takes that; a PUBLISH and WRITE alike */
     uint32_t operations;
     /* True when `submit` keeps the order of chains by itself; otherwise the
      * core hands over an element when the one before it succeeded */

@@ -42,6 +42,24 @@ int64_t kvt_fs_perform(struct kvt_fs *fs, struct kvt_fs_elem *elem);
 /* Every adapter's promise, checked in one place: a write is all or an error. */
 int64_t kvt_fs_checked_result(const struct kvt_fs_elem *elem, int64_t result);
 
+/* What a PUBLISH is made of: opens its temporary file, making directories; and
+ * when that was written, or not (`written` < 0), gives it its name, or removes
+ * it. The result is that of the PUBLISH. */
+bool kvt_fs_can_publish(const struct kvt_fs *fs,
+                        const struct kvt_fs_elem *elem);
+int64_t kvt_fs_publish_begin(struct kvt_fs *fs, const char *path,
+                             struct kvt_fs_file **file);
+int64_t kvt_fs_publish_end(struct kvt_fs *fs, struct kvt_fs_elem *elem,
+                           struct kvt_fs_file *file, int64_t written);
+
+/* ring_file.c: FETCH and PUBLISH over a ring that takes only transfers: the
+ * steps beside it, the bytes in it. False: it is not for such a ring, or there
+ * is no memory; kvt_fs_perform does it. */
+bool kvt_fs_ring_file_start(struct kvt_fs_queue *queue,
+                            struct kvt_fs_elem *elem);
+/* A step of a PUBLISH, on a thread of the pool. */
+int64_t kvt_fs_ring_file_step(struct kvt_fs *fs, struct kvt_fs_elem *step);
+
 /* transfer.c: a READ or WRITE by the adapter's blocking call, split and
  * aligned as its facts say. */
 int64_t kvt_fs_transfer(struct kvt_fs *fs, struct kvt_fs_elem *elem);

@@ -172,8 +172,11 @@ static void take_one(struct kvt_fs_queue *queue, struct hand *hand,
         kvt_fs_push_posted(elem);
         return;
     }
-    struct kvt_fs_elem ***end =
-        takes(queue->ops, elem) ? &hand->ring_end : &hand->aside_end;
+    bool ring = takes(queue->ops, elem);
+    if (!ring && kvt_fs_ring_file_start(queue, elem)) {
+        return;
+    }
+    struct kvt_fs_elem ***end = ring ? &hand->ring_end : &hand->aside_end;
     elem->next = NULL;
     elem->flags &= ~(uint32_t)KVT_FS_THEN; /* nothing is behind it there */
     **end = elem;
@@ -247,8 +250,10 @@ static void hand_over(struct kvt_fs_queue *queue)
     struct hand hand = {.ring = NULL, .aside = NULL};
     hand.ring_end = &hand.ring;
     hand.aside_end = &hand.aside;
-    take_ready(queue, &hand);
     size_t total = take_backlog(queue, &hand);
+    while (queue->ready != NULL) {
+        take_ready(queue, &hand); /* which may find a first step */
+    }
     if (total > 0) {
         count_transfers(queue->fs->core, total);
     }
@@ -327,11 +332,15 @@ void kvt_fs_submit(struct kvt_fs_queue *queue, struct kvt_fs_elem *elems,
 static void end_one(struct kvt_fs_elem *elem, int64_t result)
 {
     struct kvt_fs_queue *queue = elem->queue;
+    elem->result = result;
+    if ((elem->flags & KVT_FS_STEP) != 0) { /* the whole is what counts */
+        elem->done(elem);
+        return;
+    }
     assert(queue->in_adapter > 0);
     queue->in_adapter--;
     queue->completed++;
     __atomic_fetch_sub(&queue->fs->core->in_flight, 1, __ATOMIC_RELAXED);
-    elem->result = result;
     if (elem->done != NULL) {
         elem->done(elem);
     }

@@ -87,8 +87,8 @@ static int64_t remove_path(struct kvt_fs *fs, const char *path)
     return fs->ops->execute(fs, &elem);
 }
 
-static int64_t open_temp(struct kvt_fs *fs, const char *path,
-                         struct kvt_fs_file **file)
+int64_t kvt_fs_publish_begin(struct kvt_fs *fs, const char *path,
+                             struct kvt_fs_file **file)
 {
     struct kvt_fs_elem open = {
         .op = KVT_FS_OPEN,
@@ -141,14 +141,12 @@ static int64_t write_whole(struct kvt_fs *fs, struct kvt_fs_file *file,
     return written;
 }
 
-static int64_t write_temp(struct kvt_fs *fs, struct kvt_fs_elem *elem)
+/* The temporary file was written: as it has to be before it gets its name, or
+ * gone. Returns `written`, or what went wrong now. */
+static int64_t settle_temp(struct kvt_fs *fs, const struct kvt_fs_elem *elem,
+                           struct kvt_fs_file *file, int64_t written)
 {
-    struct kvt_fs_file *file;
-    int64_t rc = open_temp(fs, elem->temp_path, &file);
-    if (rc < 0) {
-        return rc;
-    }
-    int64_t written = write_whole(fs, file, elem);
+    int64_t rc = 0;
     /* others are to see it whole when they see its name */
     bool synced = (elem->flags & KVT_FS_DURABLE) != 0 ||
                   fs->facts.visibility == KVT_FS_VISIBLE_AFTER_SYNC;
@@ -184,13 +182,16 @@ static int64_t switch_name(struct kvt_fs *fs, const struct kvt_fs_elem *elem,
     return kvt_fs_rename_by_link(fs, elem->temp_path, elem->path);
 }
 
-static int64_t publish(struct kvt_fs *fs, struct kvt_fs_elem *elem)
+bool kvt_fs_can_publish(const struct kvt_fs *fs, const struct kvt_fs_elem *elem)
+{
+    return can_switch(&fs->facts, (elem->flags & KVT_FS_IF_ABSENT) == 0);
+}
+
+int64_t kvt_fs_publish_end(struct kvt_fs *fs, struct kvt_fs_elem *elem,
+                           struct kvt_fs_file *file, int64_t written)
 {
     bool replace = (elem->flags & KVT_FS_IF_ABSENT) == 0;
-    if (!can_switch(&fs->facts, replace)) {
-        return -EOPNOTSUPP; /* never a file that is seen in part */
-    }
-    int64_t written = write_temp(fs, elem);
+    written = settle_temp(fs, elem, file, written);
     if (written < 0) {
         return written;
     }
@@ -215,6 +216,18 @@ static int64_t publish(struct kvt_fs *fs, struct kvt_fs_elem *elem)
     return written;
 }
 
+static int64_t publish(struct kvt_fs *fs, struct kvt_fs_elem *elem)
+{
+    struct kvt_fs_file *file;
+    if (!kvt_fs_can_publish(fs, elem)) {
+        return -EOPNOTSUPP; /* never a file that is seen in part */
+    }
+    int64_t rc = kvt_fs_publish_begin(fs, elem->temp_path, &file);
+    return rc < 0 ? rc
+                  : kvt_fs_publish_end(fs, elem, file,
+                                       write_whole(fs, file, elem));
+}
+
 int64_t kvt_fs_checked_result(const struct kvt_fs_elem *elem, int64_t result)
 {
     if ((elem->op == KVT_FS_WRITE || elem->op == KVT_FS_PUBLISH) &&
@@ -231,6 +244,9 @@ int64_t kvt_fs_perform(struct kvt_fs *fs, struct kvt_fs_elem *elem)
     }
     if (elem->op == KVT_FS_READ || elem->op == KVT_FS_WRITE) {
         return kvt_fs_checked_result(elem, kvt_fs_transfer(fs, elem));
+    }
+    if ((elem->flags & KVT_FS_STEP) != 0 && elem->op == KVT_FS_PUBLISH) {
+        return kvt_fs_ring_file_step(fs, elem);
     }
     int64_t rc = fs->ops->execute(fs, elem);
     if (rc == -EOPNOTSUPP && elem->op == KVT_FS_FETCH) {
