@@ -315,8 +315,9 @@ static struct kvt_fs_elem *take_now(struct pool_queue *queue,
     struct kvt_fs_elem *rest = NULL;
     struct kvt_fs_elem **end = &rest;
     bool in_chain = false;
-    if (fs->ops->try_now == NULL || !queue->poll_works) {
-        return first;
+    if (fs->ops->try_now == NULL || !queue->poll_works ||
+        queue->base.in_adapter <= 1) {
+        return first; /* one alone is the poller's, whether it waits or not */
     }
     for (struct kvt_fs_elem *next; first != NULL; first = next) {
         bool then = (first->flags & KVT_FS_THEN) != 0;
@@ -333,6 +334,19 @@ static struct kvt_fs_elem *take_now(struct pool_queue *queue,
     return rest;
 }
 
+/* For the pool's threads, which one more piece of work wakes. */
+static void give_away(struct pool_queue *queue, struct kvt_fs_elem *first)
+{
+    struct kvt_fs_elem *last = first;
+    size_t chains = 1;
+    for (; last->next != NULL; last = last->next) {
+        chains += (last->flags & KVT_FS_THEN) == 0;
+    }
+    pthread_mutex_lock(&queue->pool->mutex);
+    line_up(queue, first, last, chains);
+    pthread_mutex_unlock(&queue->pool->mutex);
+}
+
 static void pool_queue_submit(struct kvt_fs_queue *base,
                               struct kvt_fs_elem *first)
 {
@@ -345,15 +359,7 @@ static void pool_queue_submit(struct kvt_fs_queue *base,
     if (first == NULL) {
         return;
     }
-    struct kvt_fs_elem *last = first;
-    size_t chains = 1;
-    while (last->next != NULL) {
-        chains += (last->flags & KVT_FS_THEN) == 0;
-        last = last->next;
-    }
-    pthread_mutex_lock(&queue->pool->mutex);
-    line_up(queue, first, last, chains);
-    pthread_mutex_unlock(&queue->pool->mutex);
+    give_away(queue, first);
 }
 
 static struct kvt_fs_elem *take_own(struct pool_queue *queue)
@@ -378,21 +384,37 @@ static struct kvt_fs_elem *take_own(struct pool_queue *queue)
     return chain;
 }
 
-/* The polling thread carries out one of its own chains. */
-static bool poller_works(struct pool_queue *queue)
+static void complete_all(struct kvt_fs_elem *elem)
 {
-    struct kvt_fs_elem *chain = take_own(queue);
-    if (chain == NULL) {
-        return false;
-    }
-    struct kvt_fs_elem *last;
-    size_t count;
-    carry_out(queue->pool->fs, chain, &last, &count);
-    for (struct kvt_fs_elem *elem = chain; elem != NULL;) {
+    while (elem != NULL) {
         struct kvt_fs_elem *next = elem->next;
         kvt_fs_complete(elem, elem->result);
         elem = next;
     }
+}
+
+/* The polling thread carries out one of its own chains; but not what was kept
+ * when it was alone and would wait now that others are there. */
+static bool poller_works(struct pool_queue *queue)
+{
+    struct kvt_fs *fs = queue->pool->fs;
+    struct kvt_fs_elem *chain = take_own(queue);
+    if (chain == NULL) {
+        return false;
+    }
+    if (!queue->no_threads && waits(queue, chain)) {
+        int64_t result = kvt_fs_try_now(fs, chain);
+        if (result == -EAGAIN) {
+            give_away(queue, chain);
+            return false;
+        }
+        kvt_fs_complete(chain, result);
+        return true;
+    }
+    struct kvt_fs_elem *last;
+    size_t count;
+    carry_out(fs, chain, &last, &count);
+    complete_all(chain);
     return true;
 }
 
@@ -400,19 +422,12 @@ static bool poller_works(struct pool_queue *queue)
  * thread has to take what was kept for it. */
 static void leave_to_workers(struct pool_queue *queue)
 {
-    struct kvt_fs_elem *last = queue->mine;
-    size_t chains = 1;
-    if (last == NULL) {
-        return; /* for the others threads were called when they came */
-    }
-    for (; last->next != NULL; last = last->next) {
-        chains += (last->flags & KVT_FS_THEN) == 0;
-    }
-    pthread_mutex_lock(&queue->pool->mutex);
-    line_up(queue, queue->mine, last, chains);
-    pthread_mutex_unlock(&queue->pool->mutex);
+    struct kvt_fs_elem *mine = queue->mine;
     queue->mine = NULL;
     queue->mine_end = &queue->mine;
+    if (mine != NULL) { /* for others threads were called when they came */
+        give_away(queue, mine);
+    }
 }
 
 /* Waits until `min` are done, the deadline, or a wake; queue->mutex held. */
@@ -436,15 +451,6 @@ static void wait_for_done(struct pool_queue *queue, size_t min,
     }
     queue->done_wanted = 0;
     queue->woken = false;
-}
-
-static void complete_all(struct kvt_fs_elem *elem)
-{
-    while (elem != NULL) {
-        struct kvt_fs_elem *next = elem->next;
-        kvt_fs_complete(elem, elem->result);
-        elem = next;
-    }
 }
 
 static void pool_queue_poll(struct kvt_fs_queue *base, size_t min,

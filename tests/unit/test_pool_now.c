@@ -154,7 +154,8 @@ static void large_ones_are_shared_with_a_thread(void **state)
     kvt_fs_submit(queue, f->elems, 1);
     f->done_count = 0;
     pool_drain(queue);
-    assert_int_equal(f->counting.asked, 5);
+    assert_int_equal(f->counting.started, 5);
+    assert_true(pthread_equal(f->counting.last_on, pthread_self()));
     finish(f, queue);
 }
 
@@ -170,6 +171,34 @@ static void the_poller_does_not_wait_beside_others(void **state)
     kvt_fs_submit(queue, f->elems, 2);
     assert_int_equal(kvt_fs_poll(queue, 1, 0), 1); /* or it hangs */
     assert_int_equal(f->order[0], 1);
+    finish(f, queue);
+}
+
+/* Nor for one that was alone when it came. */
+static void nor_for_one_that_came_alone(void **state)
+{
+    struct fixture *f = *state;
+    struct kvt_fs_queue *queue = pool_open_queue(f, true);
+
+    set_transfers(f, KVT_FS_READ, 3, SMALL);
+    f->elems[0].offset = WORK_GATE;
+    kvt_fs_submit(queue, f->elems, 1);
+    assert_int_equal(f->counting.asked, 0); /* the poller's, if it stays so */
+    kvt_fs_submit(queue, f->elems + 1, 1);
+    assert_int_equal(kvt_fs_poll(queue, 2, kvt_clock_ns() + 5 * MS), 1);
+    assert_int_equal(f->order[0], 1);
+    pool_open_gate(f);
+    pool_drain(queue);
+    kvt_fs_submit(queue, f->elems + 2, 1);
+    assert_int_equal(kvt_fs_poll(queue, 1, 0), 1);
+    assert_true(pthread_equal(f->counting.last_on, pthread_self()));
+    /* alone, and what is there beside another is not given away */
+    f->done_count = 0;
+    size_t started = f->counting.started;
+    kvt_fs_submit(queue, f->elems + 1, 1);
+    kvt_fs_submit(queue, f->elems + 2, 1);
+    assert_int_equal(kvt_fs_poll(queue, 2, 0), 2);
+    assert_int_equal(f->counting.started, started + 1);
     finish(f, queue);
 }
 
@@ -215,6 +244,7 @@ int main(void)
         CASE_NOW(a_deadline_is_no_reason_to_wait),
         CASE_NOW(large_ones_are_shared_with_a_thread),
         CASE_NOW(the_poller_does_not_wait_beside_others),
+        CASE_NOW(nor_for_one_that_came_alone),
         CASE(the_poller_does_quick_writes),
     };
 
