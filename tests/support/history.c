@@ -30,6 +30,10 @@ void history_add(struct history *history, enum history_kind kind, uint64_t key,
     size_t at = __atomic_fetch_add(&history->count, 1, __ATOMIC_RELAXED);
 
     assert_true(at < history->max);
+    if (kind == HISTORY_UNKNOWN) {
+        kind = HISTORY_WRITE;
+        end = UINT64_MAX;
+    }
     history->ops[at] = (struct history_op){kind, key, version, start, end};
 }
 

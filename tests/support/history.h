@@ -11,6 +11,7 @@
 enum history_kind {
     HISTORY_WRITE = 1, /* acknowledged */
     HISTORY_FAILED,    /* a write that was refused: never to be seen */
+    HISTORY_UNKNOWN,   /* a write that may have happened, even later */
     HISTORY_REMOVE,    /* acknowledged */
     HISTORY_READ,      /* of that version */
 };

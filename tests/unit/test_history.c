@@ -118,7 +118,7 @@ static void long_histories_are_told_apart(void **state)
     char why[200];
 
     (void)state;
-    history_init(&history, COUNT + 1);
+    history_init(&history, COUNT + 5);
     for (uint64_t version = 1; version < COUNT; version++) {
         uint64_t key = unit_random_below(&seed, 5);
         uint64_t start = history_now(&history);
@@ -134,6 +134,14 @@ static void long_histories_are_told_apart(void **state)
             history_add(&history, HISTORY_READ, key, held[key], start);
         }
     }
+    /* a write of which nobody knows may be seen now, or never */
+    uint64_t begun = history_now(&history);
+    history_add(&history, HISTORY_UNKNOWN, 5, 1, begun);
+    history_add(&history, HISTORY_UNKNOWN, 5, 2, begun);
+    begun = history_now(&history);
+    history_add(&history, HISTORY_REMOVE, 5, 0, begun);
+    begun = history_now(&history);
+    history_add(&history, HISTORY_READ, 5, 2, begun);
     assert_true(history_is_linear(history.ops, history.count, why, sizeof why));
     for (size_t i = 0; i < history.count; i++) {
         struct history_op *op = &history.ops[i];
