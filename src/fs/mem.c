@@ -89,6 +89,9 @@ static int64_t mem_execute(struct kvt_fs *fs, struct kvt_fs_elem *elem)
     case KVT_FS_SYNC:
         return mem_sync(mount, elem);
     case KVT_FS_PUNCH:
+        if (kvt_memfs_has(mount, MEMFS_NO_PUNCH)) {
+            return -EOPNOTSUPP;
+        }
         return kvt_memfs_punch(mount, elem);
     case KVT_FS_OPEN:
         return kvt_memfs_open(mount, elem);

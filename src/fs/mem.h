@@ -33,6 +33,7 @@ enum memfs_word {
     MEMFS_SHARED = 1u << 12,
     MEMFS_SHORT_NAMES = 1u << 13,
     MEMFS_NO_EXCLUSIVE = 1u << 14,
+    MEMFS_NO_PUNCH = 1u << 15,
 };
 
 /* mem_words.c: reads mem.facts. KVT_OK, or a public code with `err` filled. */

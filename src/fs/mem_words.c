@@ -26,6 +26,7 @@ static const struct {
     {"removed_gone", MEMFS_REMOVED_GONE},
     {"trash", MEMFS_TRASH},
     {"shared", MEMFS_SHARED},
+    {"no_punch", MEMFS_NO_PUNCH},
     {"short_names", MEMFS_SHORT_NAMES},
 };
 #define WORD_COUNT (sizeof all_words / sizeof all_words[0])
@@ -148,7 +149,7 @@ void kvt_memfs_facts(uint32_t words, struct kvt_fs_facts *facts)
         .concurrent_writers = true,
         .removed_stays_readable = (words & MEMFS_REMOVED_GONE) == 0,
         .remove_frees_space = (words & MEMFS_TRASH) == 0,
-        .punch_hole = true,
+        .punch_hole = (words & MEMFS_NO_PUNCH) == 0,
         .bytes_outlive_process = (words & MEMFS_LOST_ON_KILL) == 0,
         .size_exact_while_open = !late,
         .shared = shared,
