@@ -72,7 +72,8 @@ if ! is_slow "address|thread"; then # one by one
     mem no_noreplace "$large|rename_without_replace_has"
     mem no_exclusive "$large|exclusive_create_has"
     mem no_overwrite "$large|threads_write_ranges"
-    for word in no_links no_punch transfer64k slices4 close_to_open \
+    mem no_punch "$large|punch_gives"
+    for word in no_links transfer64k slices4 close_to_open \
         after_sync lost_on_kill removed_gone trash shared short_names; do
         mem $word "$large"
     done

@@ -41,7 +41,7 @@ static bool tells_of_space(struct contract *c)
 static void small_files_take_the_allocation_unit(struct contract *c)
 {
     enum {
-        COUNT = 1024,
+        COUNT = 4096,
         SIZE = 600
     };
     SKIP_UNLESS(tells_of_space(c),
@@ -64,12 +64,12 @@ static void small_files_take_the_allocation_unit(struct contract *c)
     uint64_t after = available(c->fs);
     uint64_t taken = before > after ? before - after : 0;
     SKIP_UNLESS(taken >= COUNT * (uint64_t)SIZE / 2,
-                "the mount only estimates: 1024 files did not show");
-    EXPECT_TRUE("1024 small files take a unit each, at least",
+                "the mount only estimates: 4096 files did not show");
+    EXPECT_TRUE("4096 small files take a unit each, at least",
                 taken >= COUNT * unit - COUNT * unit / 8);
     /* names and inodes take space as well */
-    EXPECT_TRUE("1024 small files take a unit each, and not two",
-                taken < 2 * COUNT * unit + MIB);
+    EXPECT_TRUE("4096 small files take a unit each, and not three",
+                taken < 3 * COUNT * unit + 4 * MIB);
 }
 
 static void remove_gives_space_back_as_the_fact_says(struct contract *c)
