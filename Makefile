@@ -4,6 +4,7 @@
 #   make demo               replays a short trace, see examples/traces
 #   make test               release and sanitizer builds, quick tests
 #   make test-long          everything, up to an hour
+#   make coverage           lines that the quick tests reach, by file
 #   make bench              all benchmarks, some minutes; BENCH="--only read"
 #   make install PREFIX=    /usr/local unless told; DESTDIR is respected
 #   make format             clang-format over all C files
@@ -24,7 +25,7 @@ define build
 @cmake --build --preset $(1) $(3) -- --quiet
 endef
 
-.PHONY: all setup-build setup-test demo test test-long bench install format clean
+.PHONY: all setup-build setup-test demo test test-long coverage bench install format clean
 
 all: setup-build
 	$(call build,release,$(RELEASE),--target products)
@@ -55,6 +56,18 @@ test-long: setup-test
 	@JOBS=$(JOBS) KVT_TEST_SCALE=$${KVT_TEST_SCALE:-10} scripts/run-tests \
 		$(patsubst %,build-%,$(filter-out release,$(LONG_BUILDS))) build
 
+# What is not reached stands in build-coverage/lines.txt, line by line.
+COVERED = --filter src/backend --filter src/index --filter src/format
+coverage:
+	@scripts/setup coverage
+	$(call build,coverage,$(QUICK))
+	@find build-coverage -name '*.gcda' -delete
+	@JOBS=$(JOBS) scripts/run-tests -L '^quick$$' -E '\.(check|integration)\.' \
+		build-coverage || echo "Some tests failed; the figures lack them."
+	@gcovr --root . --object-directory build-coverage $(COVERED) \
+		--exclude-throw-branches --txt build-coverage/lines.txt
+	@cat build-coverage/lines.txt
+
 bench: setup-build
 	@scripts/setup bench
 	$(call build,release,$(RELEASE),--target bench_kvtier)
@@ -68,4 +81,4 @@ format: setup-test
 	@clang-format-14 -i $(C_FILES)
 
 clean:
-	rm -rf build build-asan build-clang build-dev build-fuzz build-tsan
+	rm -rf build build-asan build-clang build-coverage build-dev build-fuzz build-tsan

@@ -1,5 +1,6 @@
-#define _DEFAULT_SOURCE /* popen */
 #include "fio.h"
+
+#include "command.h"
 
 #include <cjson/cJSON.h>
 #include <inttypes.h>
@@ -34,23 +35,19 @@ static int take_figures(struct bench *bench, const char *text,
     return failed ? bench_fail(bench, "fio: %.200s", text) : 0;
 }
 
-/* For the shell, and for fio, to which a colon ends a name. */
-static int quote(struct bench *bench, const char *path, char *text, size_t room)
+/* For fio, to which a colon ends a name. */
+static int escape(struct bench *bench, const char *path, char *text,
+                  size_t room)
 {
     size_t used = 0;
-    for (; *path != '\0' && used + 4 < room; path++) {
-        if (*path == '\'' || *path == '\n') {
-            break;
-        }
+    for (; *path != '\0' && used + 3 < room; path++) {
         if (*path == ':' || *path == '\\') {
             text[used++] = '\\';
         }
         text[used++] = *path;
     }
     text[used] = '\0';
-    return *path == '\0'
-               ? 0
-               : bench_fail(bench, "fio cannot be given the path %s", path);
+    return *path == '\0' ? 0 : bench_fail(bench, "too long a path for fio");
 }
 
 int fio_run(struct bench *bench, const struct fio_job *job,
@@ -59,32 +56,35 @@ int fio_run(struct bench *bench, const struct fio_job *job,
     static char text[1 << 20];
     const struct bench_row *row = bench->row;
     char path[512];
-    if (quote(bench, job->path, path, sizeof path) != 0) {
+    char quoted[520];
+    char command[1000];
+    char batch[100] = "";
+    if (escape(bench, job->path, path, sizeof path) != 0 ||
+        command_quote(bench, path, quoted, sizeof quoted) != 0) {
         return -1;
+    }
+    if (job->batch) {
+        snprintf(batch, sizeof batch,
+                 "--iodepth_batch_submit=%u --iodepth_batch_complete_min=%u ",
+                 job->depth, job->depth);
     }
     /* mmap: whole pages, as ours; fio's own choice starts inside of one, which
      * halves its speed at 1 MiB */
-    snprintf(bench->other_command, sizeof bench->other_command,
-             "fio --name=other --filename='%s' --rw=%s --bs=%" PRIu64
+    snprintf(command, sizeof command,
+             "fio --name=other --filename=%s --rw=%s --bs=%" PRIu64
              " --size=%" PRIu64 " --offset_increment=%" PRIu64
              " --numjobs=%u --thread --group_reporting --ioengine=%s "
-             "--iodepth=%u --direct=%d --loops=%u --invalidate=0 --overwrite=1 "
-             "--fallocate=none --gtod_reduce=1 --mem=mmap --output-format=json",
-             path, row->op == KVT_FS_WRITE ? "write" : "read", row->size,
+             "--iodepth=%u %s--direct=%d --loops=%u --invalidate=0 "
+             "--overwrite=1 --fallocate=none --gtod_reduce=1 --mem=mmap "
+             "--output-format=json",
+             quoted, row->op == KVT_FS_WRITE ? "write" : "read", row->size,
              job->region, job->region, job->jobs, job->engine, job->depth,
-             row->cache == BENCH_DIRECT, job->loops);
-    char command[1100];
-    snprintf(command, sizeof command, "%s 2>&1", bench->other_command);
-    FILE *pipe = popen(command, "r");
-    if (pipe == NULL) {
-        return bench_fail(bench, "fio cannot be run");
-    }
-    size_t size = fread(text, 1, sizeof text - 1, pipe);
-    text[size] = '\0';
-    int status = pclose(pipe);
-    if (status != 0 && strstr(text, "not found") != NULL) {
-        return bench_fail(bench,
-                          "fio is not installed; run: scripts/setup bench");
+             batch, row->cache == BENCH_DIRECT, job->loops);
+    if (command_run(bench, command, text, sizeof text, result) != 0) {
+        return strstr(text, "fio: not found") != NULL
+                   ? bench_fail(bench, "fio is not installed; run: "
+                                       "scripts/setup bench")
+                   : bench_fail(bench, "fio: %.200s", text);
     }
     return take_figures(bench, text, result);
 }

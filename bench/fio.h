@@ -10,6 +10,7 @@ struct fio_job {
     uint64_t region;    /* bytes of each job, one behind the other */
     uint32_t jobs;      /* threads */
     uint32_t depth;     /* of each */
+    bool batch;         /* submits `depth` at once, and waits for all */
     uint32_t loops;
 };
 

@@ -1,6 +1,9 @@
 #include "harness.h"
 
-#include "pairs.h"
+#include "caches.h"
+#include "calls.h"
+#include "command.h"
+#include "report.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -8,26 +11,13 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <time.h>
+#include <unistd.h>
 
 static struct bench_group (*const groups[])(void) = {
     bench_boundary_rows,
     bench_transfer_rows,
     bench_fetch_rows,
-};
-
-/* What the pairs of a row gave. */
-struct figures {
-    size_t count;
-    double ratios[PAIRS_MAX];
-    double ours[PAIRS_MAX]; /* operations a second */
-    double other[PAIRS_MAX];
-    double ours_cpu[PAIRS_MAX]; /* seconds an operation */
-    double other_cpu[PAIRS_MAX];
-    /* of all our sides, and of nothing else */
-    uint64_t operations;
-    uint64_t bytes;
-    uint64_t device_bytes; /* read from a device */
-    struct kvt_fs_counters counters;
+    bench_distributed_rows,
 };
 
 int bench_fail(struct bench *bench, const char *format, ...)
@@ -46,7 +36,7 @@ static double seconds_of(struct timeval time)
     return (double)time.tv_sec + (double)time.tv_usec / 1e6;
 }
 
-struct bench_clock bench_start(void)
+static struct bench_clock take_time(void)
 {
     struct timespec now;
     struct rusage usage;
@@ -57,9 +47,17 @@ struct bench_clock bench_start(void)
                                     seconds_of(usage.ru_stime)};
 }
 
+struct bench_clock bench_start(void)
+{
+    struct bench_clock start = take_time();
+    calls_mark();
+    return start;
+}
+
 void bench_stop(struct bench_clock start, struct bench_result *result)
 {
-    struct bench_clock end = bench_start();
+    calls_mark();
+    struct bench_clock end = take_time();
     result->seconds = end.wall - start.wall;
     result->cpu_seconds = end.cpu - start.cpu;
 }
@@ -76,22 +74,52 @@ static double cpu(const struct bench_result *result)
     return result->cpu_seconds / (double)result->operations;
 }
 
-/* Bytes that this process made devices read; 0 where the kernel keeps no such
- * count. */
-static uint64_t device_bytes(void)
+static void add(struct bench_result *sum, const struct bench_result *one)
 {
-    unsigned long long bytes = 0;
-    char line[128];
-    FILE *io = fopen("/proc/self/io", "r");
-    while (io != NULL && fgets(line, sizeof line, io) != NULL) {
-        if (sscanf(line, "read_bytes: %llu", &bytes) == 1) {
-            break;
-        }
+    sum->operations += one->operations;
+    sum->bytes += one->bytes;
+    sum->device_bytes += one->device_bytes;
+    sum->in_flight_sum += one->in_flight_sum;
+    sum->in_flight_looks += one->in_flight_looks;
+}
+
+static int run_other(struct bench *bench, struct bench_result *result)
+{
+    return bench->against != NULL
+               ? command_against(bench, bench->against, result)
+               : bench->row->other(bench, result);
+}
+
+/* Of a pair: one of its sides did not find its bytes where the row says. On a
+ * machine with other users that happens; it says nothing of either side. */
+enum {
+    PAIR_MISPLACED = 1,
+    /* that code itself may be read from, when its pages were dropped, too */
+    CODE_BYTES = 4 << 20,
+    PROGRAM_BYTES = 32 << 20
+};
+
+/* A side from where its caches have to be, and the proof that they were. 0,
+ * PAIR_MISPLACED, or -1. */
+static int run_side(struct bench *bench, bench_side_fn side,
+                    struct bench_result *result)
+{
+    const struct bench_row *row = bench->row;
+    int64_t (*count)(void) =
+        row->op == KVT_FS_WRITE ? caches_device_written : caches_device_read;
+    if (row->prepare != NULL && row->prepare(bench) != 0) {
+        return -1;
     }
-    if (io != NULL) {
-        fclose(io);
+    int64_t before = count();
+    int rc = side(bench, result);
+    result->device_bytes = before < 0 ? 0 : (uint64_t)(count() - before);
+    if (rc != 0) {
+        return -1;
     }
-    return bytes;
+    bool program =
+        side == run_other && (bench->against != NULL || !row->other_is_code);
+    uint64_t code = program ? PROGRAM_BYTES : CODE_BYTES;
+    return caches_prove(bench, result, code) == 0 ? 0 : PAIR_MISPLACED;
 }
 
 static int run_ours(struct bench *bench, struct figures *figures,
@@ -99,31 +127,31 @@ static int run_ours(struct bench *bench, struct figures *figures,
 {
     struct kvt_fs_counters before;
     struct kvt_fs_counters after;
-    uint64_t device = device_bytes();
     kvt_fs_counters(bench->mount, &before);
-    int rc = bench->row->ours(bench, result);
+    int rc = run_side(bench, bench->row->ours, result);
     kvt_fs_counters(bench->mount, &after);
     struct kvt_fs_counters *sum = &figures->counters;
     sum->submissions += after.submissions - before.submissions;
     sum->transfers += after.transfers - before.transfers;
     sum->bytes_copied += after.bytes_copied - before.bytes_copied;
     sum->in_flight_max = after.in_flight_max;
-    figures->device_bytes += device_bytes() - device;
-    figures->operations += result->operations;
-    figures->bytes += result->bytes;
     return rc;
+}
+
+static bool has_other(const struct bench *bench)
+{
+    return bench->row->other != NULL || bench->against != NULL;
 }
 
 static int run_pair(struct bench *bench, struct figures *figures)
 {
-    const struct bench_row *row = bench->row;
     struct bench_result ours = {0};
     struct bench_result other = {0};
     size_t i = figures->count;
     bool first = i % 2 == 0; /* A B, B A, A B, ... */
     int rc = first ? run_ours(bench, figures, &ours) : 0;
-    if (rc == 0 && row->other != NULL) {
-        rc = row->other(bench, &other);
+    if (rc == 0 && has_other(bench)) {
+        rc = run_side(bench, run_other, &other);
     }
     if (rc == 0 && !first) {
         rc = run_ours(bench, figures, &ours);
@@ -131,9 +159,11 @@ static int run_pair(struct bench *bench, struct figures *figures)
     if (rc != 0) {
         return rc;
     }
+    add(&figures->ours_sum, &ours);
+    add(&figures->other_sum, &other);
     figures->ours[i] = rate(&ours);
     figures->ours_cpu[i] = cpu(&ours);
-    if (row->other != NULL) {
+    if (has_other(bench)) {
         figures->other[i] = rate(&other);
         figures->other_cpu[i] = cpu(&other);
         figures->ratios[i] = figures->ours[i] / figures->other[i];
@@ -175,118 +205,88 @@ static int measure(struct bench *bench, unsigned pairs, struct figures *figures)
     if (rc == 0) {
         rc = run_pair(bench, figures);
         memset(figures, 0, sizeof *figures);
-        while (rc == 0 && figures->count < pairs) {
-            rc = run_pair(bench, figures);
-        }
+    }
+    while (rc >= 0 && figures->count < pairs && figures->misplaced <= pairs) {
+        rc = run_pair(bench, figures);
+        figures->misplaced += rc == PAIR_MISPLACED;
+    }
+    if (rc >= 0 && figures->count == pairs) {
+        bench->reason[0] = '\0'; /* of one that was left out */
+        rc = 0;
     }
     bench->row->teardown(bench);
     kvt_fs_unmount(bench->mount);
     return rc;
 }
 
-/* Output ------------------------------------------------------------------ */
+/* System calls ------------------------------------------------------------ */
 
-static const char *const cache_names[] = {"-", "warm", "cold", "direct"};
+enum {
+    WATCHED_PART = 16 /* of the work: each call is stopped twice */
+};
 
-/* A quoted field: one line, whatever a program said. */
-static void print_text(FILE *csv, const char *text)
+/* One side, watched, and as often as it takes to have threads and memory
+ * there before: in a process of its own. */
+struct watched {
+    struct bench bench;
+    bench_side_fn side;
+    int pipe; /* for the number of operations */
+    unsigned runs;
+};
+
+static int run_watched(void *arg)
 {
-    fputc('"', csv);
-    for (; *text != '\0'; text++) {
-        if (*text == '"') {
-            fputc('"', csv);
+    struct watched *watched = arg;
+    struct bench *bench = &watched->bench;
+    struct bench_result result = {0};
+    int rc = mount_for(bench);
+    if (rc != 0) {
+        return rc;
+    }
+    rc = bench->row->setup(bench);
+    for (unsigned i = 0; i < watched->runs && rc == 0; i++) {
+        rc = bench->row->prepare != NULL ? bench->row->prepare(bench) : 0;
+        rc = rc == 0 ? watched->side(bench, &result) : rc;
+    }
+    bench->row->teardown(bench);
+    kvt_fs_unmount(bench->mount);
+    if (write(watched->pipe, &result.operations, sizeof result.operations) !=
+        (ssize_t)sizeof result.operations) {
+        rc = -1;
+    }
+    return rc;
+}
+
+/* Of one operation: the difference of two runs and of one, so that what the
+ * first one does once is not in it. Below 0 when it cannot be told. */
+static double calls_of(const struct bench *bench, bench_side_fn side)
+{
+    struct watched watched = {.bench = *bench, .side = side};
+    uint64_t calls[2] = {0};
+    uint64_t operations = 0;
+    int ends[2];
+    watched.bench.scale *= WATCHED_PART;
+    if (side == NULL || pipe(ends) != 0) {
+        return -1;
+    }
+    watched.pipe = ends[1];
+    int rc = 0;
+    for (unsigned i = 0; i < 2 && rc == 0; i++) {
+        watched.runs = i + 1;
+        rc = calls_count(run_watched, &watched, &calls[i]);
+        if (rc == 0 && read(ends[0], &operations, sizeof operations) !=
+                           (ssize_t)sizeof operations) {
+            rc = -1;
         }
-        fputc(*text == '\n' ? ' ' : *text, csv);
     }
-    fputc('"', csv);
+    close(ends[0]);
+    close(ends[1]);
+    return rc == 0 && operations > 0 && calls[1] >= calls[0]
+               ? (double)(calls[1] - calls[0]) / (double)operations
+               : -1;
 }
 
-static void print_ratio(FILE *csv, const struct spread *ratio)
-{
-    if (ratio->bounded) {
-        fprintf(csv, "%.3f,%.3f,%.3f,", ratio->low, ratio->median, ratio->high);
-    } else {
-        fprintf(csv, ",%.3f,,", ratio->median);
-    }
-}
-
-static void print_csv(FILE *csv, const struct bench *bench,
-                      struct figures *figures)
-{
-    const struct bench_row *row = bench->row;
-    struct spread ratio = spread_of(figures->ratios, figures->count);
-    double ours = spread_of(figures->ours, figures->count).median;
-    double other = spread_of(figures->other, figures->count).median;
-    double size = (double)row->size / (1 << 20);
-    fprintf(csv, "%s,%s,%s,%llu,%u,%u,%s,%zu,%.1f,%.1f,%.2f,%.2f,", row->name,
-            bench->fs, cache_names[row->cache], (unsigned long long)row->size,
-            row->depth, row->other_threads,
-            row->other != NULL ? row->other_name : "", figures->count, ours,
-            other, ours * size, other * size);
-    if (row->other != NULL && figures->count > 0) {
-        print_ratio(csv, &ratio);
-    } else {
-        fprintf(csv, ",,,");
-    }
-    fprintf(csv, "%.3f,%.3f,%llu,%llu,%llu,%llu,%llu,%llu,%llu,",
-            spread_of(figures->ours_cpu, figures->count).median * 1e6,
-            spread_of(figures->other_cpu, figures->count).median * 1e6,
-            (unsigned long long)figures->operations,
-            (unsigned long long)figures->bytes,
-            (unsigned long long)figures->device_bytes,
-            (unsigned long long)figures->counters.submissions,
-            (unsigned long long)figures->counters.transfers,
-            (unsigned long long)figures->counters.bytes_copied,
-            (unsigned long long)figures->counters.in_flight_max);
-    print_text(csv, bench->other_command);
-    fputc(',', csv);
-    print_text(csv, bench->reason);
-    fputc('\n', csv);
-    fflush(csv);
-}
-
-static void print_row(const struct bench *bench, struct figures *figures)
-{
-    const struct bench_row *row = bench->row;
-    printf("%-34s ", row->name);
-    if (bench->reason[0] != '\0') {
-        printf("not taken: %s\n", bench->reason);
-        return;
-    }
-    double ours = spread_of(figures->ours, figures->count).median;
-    double cpu_us = spread_of(figures->ours_cpu, figures->count).median * 1e6;
-    if (row->other == NULL) {
-        printf("%.1f ns each\n", 1e9 / ours);
-        return;
-    }
-    struct spread ratio = spread_of(figures->ratios, figures->count);
-    double other = spread_of(figures->other, figures->count).median;
-    double other_cpu =
-        spread_of(figures->other_cpu, figures->count).median * 1e6;
-    char bounds[32] = "[six pairs?]";
-    if (ratio.bounded) {
-        snprintf(bounds, sizeof bounds, "[%.2f..%.2f]", ratio.low, ratio.high);
-    }
-    printf("%5.2f %s  %10.0f %10.0f /s  cpu %.2f %.2f us\n", ratio.median,
-           bounds, ours, other, cpu_us, other_cpu);
-    fflush(stdout);
-}
-
-static FILE *open_csv(const char *path)
-{
-    FILE *csv = fopen(path, "w");
-    if (csv == NULL) {
-        perror(path);
-        return NULL;
-    }
-    fprintf(csv, "row,fs,cache,size,depth,other_threads,other,pairs,"
-                 "ours_ops_s,other_ops_s,ours_mib_s,other_mib_s,ratio_low,"
-                 "ratio_median,ratio_high,ours_cpu_us,other_cpu_us,"
-                 "operations,bytes,device_bytes_read,submissions,transfers,"
-                 "bytes_copied,in_flight_max,"
-                 "other_command,not_taken\n");
-    return csv;
-}
+/* All rows ---------------------------------------------------------------- */
 
 static bool run_row(const struct bench_options *options,
                     const struct bench_row *row, FILE *csv)
@@ -295,15 +295,21 @@ static bool run_row(const struct bench_options *options,
     struct bench bench = {.dir = options->dir,
                           .fs = options->fs,
                           .scale = options->scale,
+                          .against = options->against,
                           .row = row};
     memset(&figures, 0, sizeof figures);
     bool taken = measure(&bench, options->pairs, &figures) == 0;
     if (!taken) {
         memset(&figures, 0, sizeof figures); /* in part is none */
     }
-    print_row(&bench, &figures);
+    figures.ours_calls = taken ? calls_of(&bench, row->ours) : -1;
+    figures.other_calls =
+        taken && row->other_is_code && options->against == NULL
+            ? calls_of(&bench, row->other)
+            : -1;
+    report_row(&bench, &figures);
     if (csv != NULL) {
-        print_csv(csv, &bench, &figures);
+        report_csv(csv, &bench, &figures);
     }
     return taken;
 }
@@ -330,15 +336,13 @@ static size_t run_group(const struct bench_options *options,
 
 int bench_run(const struct bench_options *options)
 {
-    FILE *csv = options->csv != NULL ? open_csv(options->csv) : NULL;
+    FILE *csv = options->csv != NULL ? report_open(options->csv) : NULL;
     size_t taken = 0;
     if (options->csv != NULL && csv == NULL) {
         return 1;
     }
     if (!options->list) {
-        printf("%-34s ratio [95 %% bounds]     ours      other"
-               "     (above 1: ours is faster)\n",
-               "row");
+        report_head();
     }
     for (size_t g = 0; g < sizeof groups / sizeof groups[0]; g++) {
         taken += run_group(options, groups[g](), csv);

@@ -23,6 +23,11 @@ struct bench_result {
     double cpu_seconds; /* user and system */
     uint64_t operations;
     uint64_t bytes;
+    uint64_t device_bytes; /* read from, or written to a device: by the
+                              harness */
+    /* in flight, looked at now and then: by bench_in_flight, or not at all */
+    uint64_t in_flight_sum;
+    uint64_t in_flight_looks;
 };
 
 struct bench_row;
@@ -33,8 +38,15 @@ struct bench {
     const char *fs;  /* adapter under test */
     unsigned scale;  /* divides the work, for a quick look */
     const struct bench_row *row;
-    struct kvt_fs *mount;     /* `fs` on `dir`, for the time of the row */
-    void *state;              /* the row's own */
+    struct kvt_fs *mount; /* `fs` on `dir`, for the time of the row */
+    const char *against;  /* a command instead of the row's other side, or
+                             null */
+    /* set by `setup` */
+    void *state;         /* the row's own */
+    char path[4096];     /* the file, or the folder of the files */
+    uint64_t operations; /* of each side */
+    uint64_t bytes;
+    /* results */
     char other_command[1024]; /* when the other side is a program */
     char reason[256];         /* why a figure cannot be taken */
 };
@@ -50,8 +62,12 @@ struct bench_row {
     enum kvt_fs_op op;
     uint64_t size; /* bytes of one operation */
     uint32_t depth;
+    bool batch; /* `depth` are submitted at once and all waited for, on both
+                   sides; otherwise the next goes out when one is done */
     uint32_t other_threads;
+    bool other_is_code; /* of this program: its system calls can be counted */
     bench_fn setup;
+    bench_fn prepare; /* before each side, not timed: caches. Null: nothing */
     bench_side_fn ours;
     bench_side_fn other; /* null: only a rate */
     bench_fn teardown;
@@ -69,6 +85,13 @@ struct bench_clock {
 struct bench_clock bench_start(void);
 void bench_stop(struct bench_clock start, struct bench_result *result);
 
+/* Notes how many operations a side has in flight, at some moment. */
+static inline void bench_in_flight(struct bench_result *result, size_t count)
+{
+    result->in_flight_sum += count;
+    result->in_flight_looks++;
+}
+
 /* The rows of one file. */
 struct bench_group {
     const struct bench_row *rows;
@@ -77,12 +100,14 @@ struct bench_group {
 struct bench_group bench_boundary_rows(void);
 struct bench_group bench_transfer_rows(void);
 struct bench_group bench_fetch_rows(void);
+struct bench_group bench_distributed_rows(void);
 
 struct bench_options {
     const char *dir;
     const char *fs;
-    const char *only; /* a part of the rows' names, or null */
-    const char *csv;  /* a path, or null */
+    const char *only;    /* a part of the rows' names, or null */
+    const char *csv;     /* a path, or null */
+    const char *against; /* a command, or null */
     unsigned pairs;
     unsigned scale;
     bool list; /* only names */

@@ -10,11 +10,15 @@
 
 static const char help[] =
     "usage: bench_kvtier [--dir DIR] [--fs NAME] [--only PART] [--pairs N]\n"
-    "                    [--quick N] [--csv FILE] [--list]\n"
+    "                    [--against COMMAND] [--quick N] [--csv FILE] "
+    "[--list]\n"
     "  --dir DIR    where the files go (default .); 1 GiB is needed\n"
-    "  --fs NAME    adapter under test (default posix)\n"
+    "  --fs NAME    adapter under test (default posix), or a module's file\n"
     "  --only PART  rows whose name has this part\n"
     "  --pairs N    pairs a row (default 15)\n"
+    "  --against COMMAND  of the shell, in place of the rows' other sides; it\n"
+    "               does the same with $BENCH_FILE, $BENCH_OPERATION,\n"
+    "               $BENCH_SIZE, $BENCH_COUNT and $BENCH_BYTES\n"
     "  --quick N    an N-th of the work: to try it, not to measure\n"
     "  --csv FILE   all figures, and the full command of the other side\n"
     "  --list       the names of the rows\n";
@@ -42,6 +46,8 @@ static const char *take_option(struct bench_options *options, const char *name,
         options->fs = value;
     } else if (strcmp(name, "--only") == 0) {
         options->only = value;
+    } else if (strcmp(name, "--against") == 0) {
+        options->against = value;
     } else if (strcmp(name, "--csv") == 0) {
         options->csv = value;
     } else if (strcmp(name, "--pairs") == 0) {

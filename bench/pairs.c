@@ -1,6 +1,5 @@
 #include "pairs.h"
 
-#include <math.h>
 #include <stdlib.h>
 
 static int by_value(const void *a, const void *b)
@@ -14,9 +13,12 @@ static int by_value(const void *a, const void *b)
  * one side of the median with a probability of 2.5 %. 0: no bounds at all. */
 static size_t left_out(size_t count)
 {
-    double term = pow(0.5, (double)count); /* of exactly `rank` values */
-    double sum = term;
+    double term = 1; /* of exactly `rank` values */
     size_t rank = 0;
+    for (size_t i = 0; i < count; i++) {
+        term /= 2;
+    }
+    double sum = term;
     while (sum <= 0.025) {
         rank++;
         term *= (double)(count - rank + 1) / (double)rank;

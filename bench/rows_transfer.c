@@ -3,6 +3,7 @@
  * and beside fio. */
 #define _DEFAULT_SOURCE
 #include "caches.h"
+#include "command.h"
 #include "fio.h"
 #include "harness.h"
 
@@ -21,7 +22,6 @@ enum {
 };
 
 struct transfer {
-    char path[4096];
     char *memory; /* `size` bytes for each place */
     uint64_t region;
     unsigned loops;
@@ -29,8 +29,9 @@ struct transfer {
     struct kvt_fs_file *file;
     int fd;
     bool failed;
-    struct place {
-        struct kvt_fs_elem elem;
+    bool batch;
+    struct kvt_fs_elem elems[DEPTH_MAX];
+    struct place { /* of each element */
         struct kvt_slice slice;
         uint64_t from;
         uint64_t end;
@@ -48,10 +49,10 @@ static int write_file(struct bench *bench, struct transfer *t, uint64_t bytes)
     for (uint64_t at = 0; at < bytes; at += sizeof block) {
         if (pwrite(t->fd, block, sizeof block, (off_t)at) !=
             (ssize_t)sizeof block) {
-            return bench_fail(bench, "%s: %s", t->path, strerror(errno));
+            return bench_fail(bench, "%s: %s", bench->path, strerror(errno));
         }
     }
-    return fsync(t->fd) == 0 ? 0 : bench_fail(bench, "%s: fsync", t->path);
+    return fsync(t->fd) == 0 ? 0 : bench_fail(bench, "%s: fsync", bench->path);
 }
 
 /* How much of the file a side goes through, and how often. */
@@ -79,14 +80,16 @@ static int setup(struct bench *bench)
         return bench_fail(bench, "no memory");
     }
     choose_work(bench, t);
-    snprintf(t->path, sizeof t->path, "%s/bench-file", bench->dir);
+    snprintf(bench->path, sizeof bench->path, "%s/bench-file", bench->dir);
     t->memory = aligned_alloc(4096, row->size * row->depth);
-    t->fd = open(t->path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    t->fd = open(bench->path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (t->memory == NULL || t->fd < 0) {
-        return bench_fail(bench, "%s: %s", t->path, strerror(errno));
+        return bench_fail(bench, "%s: %s", bench->path, strerror(errno));
     }
     memset(t->memory, 7, row->size * row->depth);
     uint64_t bytes = t->region * row->depth;
+    bench->bytes = bytes * t->loops;
+    bench->operations = bench->bytes / row->size;
     if (write_file(bench, t, (bytes + (1 << 20) - 1) >> 20 << 20) != 0) {
         return -1;
     }
@@ -99,7 +102,13 @@ static int setup(struct bench *bench)
         return bench_fail(bench, "%s: %s", bench->fs, strerror(-rc));
     }
     t->file = open_elem.file;
-    return row->cache == BENCH_WARM ? caches_warm(bench, t->path) : 0;
+    return 0;
+}
+
+static int prepare(struct bench *bench)
+{
+    return bench->row->cache == BENCH_WARM ? caches_warm(bench, bench->path)
+                                           : 0;
 }
 
 static int teardown(struct bench *bench)
@@ -115,7 +124,7 @@ static int teardown(struct bench *bench)
     kvt_fs_queue_close(t->queue);
     if (t->fd >= 0) {
         close(t->fd);
-        unlink(t->path);
+        unlink(bench->path);
     }
     free(t->memory);
     free(t);
@@ -133,41 +142,49 @@ static void go_on(struct kvt_fs_elem *elem)
         elem->offset = place->from;
         place->loops_left--;
     }
-    if (place->loops_left > 0 && !t->failed) {
+    if (place->loops_left > 0 && !t->failed && !t->batch) {
         kvt_fs_submit(t->queue, elem, 1);
     }
+}
+
+static void start_at(struct transfer *t, const struct bench_row *row,
+                     uint32_t i)
+{
+    struct place *place = &t->places[i];
+    place->transfer = t;
+    place->slice =
+        (struct kvt_slice){t->memory + i * row->size, row->size, NULL};
+    place->from = i * t->region;
+    place->end = place->from + t->region;
+    place->loops_left = t->loops;
+    t->elems[i] = (struct kvt_fs_elem){.op = row->op,
+                                       .file = t->file,
+                                       .offset = place->from,
+                                       .slices = &place->slice,
+                                       .slice_count = 1,
+                                       .done = go_on,
+                                       .arg = place};
 }
 
 static int run_ours(struct bench *bench, struct bench_result *result)
 {
     const struct bench_row *row = bench->row;
     struct transfer *t = bench->state;
+    t->batch = row->batch;
     for (uint32_t i = 0; i < row->depth; i++) {
-        struct place *place = &t->places[i];
-        place->transfer = t;
-        place->slice =
-            (struct kvt_slice){t->memory + i * row->size, row->size, NULL};
-        place->from = i * t->region;
-        place->end = place->from + t->region;
-        place->loops_left = t->loops;
-        place->elem = (struct kvt_fs_elem){.op = row->op,
-                                           .file = t->file,
-                                           .offset = place->from,
-                                           .slices = &place->slice,
-                                           .slice_count = 1,
-                                           .done = go_on,
-                                           .arg = place};
+        start_at(t, row, i);
     }
     struct bench_clock start = bench_start();
-    for (uint32_t i = 0; i < row->depth; i++) {
-        kvt_fs_submit(t->queue, &t->places[i].elem, 1);
-    }
-    while (kvt_fs_in_flight(t->queue) > 0) {
-        kvt_fs_poll(t->queue, 1, 0);
-    }
+    do { /* once, when each of them goes on by itself */
+        kvt_fs_submit(t->queue, t->elems, row->depth);
+        while (kvt_fs_in_flight(t->queue) > 0) {
+            bench_in_flight(result, kvt_fs_in_flight(t->queue));
+            kvt_fs_poll(t->queue, row->batch ? row->depth : 1, 0);
+        }
+    } while (t->places[0].loops_left > 0 && !t->failed);
     bench_stop(start, result);
-    result->bytes = t->region * row->depth * t->loops;
-    result->operations = result->bytes / row->size;
+    result->bytes = bench->bytes;
+    result->operations = bench->operations;
     return t->failed ? bench_fail(bench, "a transfer failed") : 0;
 }
 
@@ -186,33 +203,71 @@ static int run_loop(struct bench *bench, struct bench_result *result)
         }
     }
     bench_stop(start, result);
-    result->bytes = t->region * t->loops;
-    result->operations = result->bytes / row->size;
+    result->bytes = bench->bytes;
+    result->operations = bench->operations;
     return failed ? bench_fail(bench, "pread or pwrite failed") : 0;
 }
 
-static int run_fio(struct bench *bench, struct bench_result *result)
+static int run_fio_engine(struct bench *bench, struct bench_result *result,
+                          const char *engine, bool is_async)
 {
+    const struct bench_row *row = bench->row;
     struct transfer *t = bench->state;
-    struct fio_job job = {.path = t->path,
-                          .engine = "psync",
-                          .region = t->region,
-                          .jobs = bench->row->other_threads,
-                          .depth = 1,
+    struct fio_job job = {.path = bench->path,
+                          .engine = engine,
+                          .region =
+                              is_async ? t->region * row->depth : t->region,
+                          .jobs = row->other_threads,
+                          .depth = is_async ? row->depth : 1,
+                          .batch = row->batch,
                           .loops = t->loops};
     return fio_run(bench, &job, result);
 }
 
+static int run_fio(struct bench *bench, struct bench_result *result)
+{
+    return run_fio_engine(bench, result, "psync", false);
+}
+
+static int run_fio_uring(struct bench *bench, struct bench_result *result)
+{
+    return run_fio_engine(bench, result, "io_uring", true);
+}
+
+/* As many times dd as there are loops: its start is in its time. */
+static int run_dd(struct bench *bench, struct bench_result *result)
+{
+    const struct transfer *t = bench->state;
+    char quoted[520];
+    char command[1000];
+    char said[1000];
+    if (command_quote(bench, bench->path, quoted, sizeof quoted) != 0) {
+        return -1;
+    }
+    snprintf(command, sizeof command,
+             "for i in $(seq %u); do dd if=%s of=/dev/null bs=%llu "
+             "count=%llu status=none || exit 1; done",
+             t->loops, quoted, (unsigned long long)bench->row->size,
+             (unsigned long long)(bench->operations / t->loops));
+    return command_run(bench, command, said, sizeof said, result);
+}
+
+#define SIDES                                                                  \
+    .setup = setup, .prepare = prepare, .ours = run_ours, .teardown = teardown
 #define ROW(operation, what, bytes, label, deep, state, word, with, side)      \
     {                                                                          \
         .name = what "/" label "/depth" #deep "/" word "/" with,               \
         .other_name = with, .cache = state, .op = operation, .size = bytes,    \
-        .depth = deep, .other_threads = deep, .setup = setup,                  \
-        .ours = run_ours, .other = side, .teardown = teardown                  \
+        .depth = deep, .other_threads = deep, .other = side, SIDES             \
+    }
+#define LOOP(operation, what, bytes, label)                                    \
+    {                                                                          \
+        .name = what "/" label "/depth1/warm/loop", .other_name = "loop",      \
+        .cache = BENCH_WARM, .op = operation, .size = bytes, .depth = 1,       \
+        .other_threads = 1, .other = run_loop, .other_is_code = true, SIDES    \
     }
 #define ROWS(operation, what, bytes, label)                                    \
-    ROW(operation, what, bytes, label, 1, BENCH_WARM, "warm", "loop",          \
-        run_loop),                                                             \
+    LOOP(operation, what, bytes, label),                                       \
         ROW(operation, what, bytes, label, 1, BENCH_WARM, "warm", "fio",       \
             run_fio),                                                          \
         ROW(operation, what, bytes, label, 16, BENCH_WARM, "warm", "fio",      \
@@ -231,6 +286,25 @@ struct bench_group bench_transfer_rows(void)
         ROWS(KVT_FS_WRITE, "write", 4096, "4KiB"),
         ROWS(KVT_FS_WRITE, "write", 65536, "64KiB"),
         ROWS(KVT_FS_WRITE, "write", 1048576, "1MiB"),
+        {.name = "read/64KiB/batch16/direct/fio",
+         .other_name = "fio",
+         .cache = BENCH_DIRECT,
+         .op = KVT_FS_READ,
+         .size = 65536,
+         .depth = 16,
+         .batch = true,
+         .other_threads = 1,
+         .other = run_fio_uring,
+         SIDES},
+        {.name = "read/1MiB/depth1/warm/dd",
+         .other_name = "dd",
+         .cache = BENCH_WARM,
+         .op = KVT_FS_READ,
+         .size = 1048576,
+         .depth = 1,
+         .other_threads = 1,
+         .other = run_dd,
+         SIDES},
     };
     return (struct bench_group){rows, sizeof rows / sizeof rows[0]};
 }

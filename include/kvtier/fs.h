@@ -195,6 +195,8 @@ struct kvt_fs_elem {
     int64_t result;
     uint64_t file_size;
     bool lost; /* PUBLISH failed, and what `path` named before is gone, too */
+    bool partial; /* WRITE, PUBLISH failed: fewer bytes were stored than asked,
+                     without an errno (the result is then -EIO) */
     /* the core's and the adapter's own while the element is in flight */
     struct kvt_fs_queue *queue;
     struct kvt_fs_elem *next;   /* in whatever list it is in */
@@ -232,6 +234,11 @@ KVT_API void kvt_fs_submit(struct kvt_fs_queue *queue,
  * Returns how many ran. */
 KVT_API size_t kvt_fs_poll(struct kvt_fs_queue *queue, size_t min,
                            int64_t deadline_ns);
+/* Between the two, what is submitted is only gathered, and then goes to the
+ * adapter together: one call for many elements that lie apart. May be nested;
+ * kvt_fs_poll does the same around its callbacks. */
+KVT_API void kvt_fs_hold(struct kvt_fs_queue *queue);
+KVT_API void kvt_fs_let_go(struct kvt_fs_queue *queue);
 /* Elements submitted and not completed. */
 KVT_API size_t kvt_fs_in_flight(const struct kvt_fs_queue *queue);
 /* Elements that ended at their deadline and are not over: the queue has to be
@@ -481,6 +488,7 @@ struct kvt_fs_queue {
     size_t lingering;            /* in the adapter, past their deadline */
     size_t backlog_deadlines;    /* chains of the backlog that have one */
     int64_t backlog_deadline_ns; /* none of them is earlier */
+    unsigned held;               /* submitted elements only gather */
 };
 
 /* For adapters: ends one element inside poll. */
@@ -528,9 +536,10 @@ struct kvt_fs_module {
     const struct kvt_fs_ops *ops;
     const struct kvt_fs_setting *settings; /* null when there is none */
     size_t setting_count;
-    /* Can it work on this machine? KVT_OK, or a code with `err` filled: what
-     * is missing, and how to get it. Asked before each mount and by listings,
-     * from any thread: it has to be quick. Null: it can. */
+    /* Can it work on this machine? KVT_OK, or a code with `err` filled (null
+     * is allowed, as in kvt_error_set): what is missing, and how to get it.
+     * Asked before each mount and by listings, from any thread: it has to be
+     * quick. Null: it can. */
     int (*available)(struct kvt_error *err);
     /* tells the library whether the module is linked with it, or with
      * another copy that shares nothing with it */

@@ -256,8 +256,14 @@ struct kvt_evict_result {
 KVT_API int kvt_evict(struct kvt_store *store, double high, double low,
                       struct kvt_evict_result *result, struct kvt_error *err);
 
-/* 1 when offloads can be accepted, 0 when not (read-only, or full under
- * policy `none`). */
+/* Asks whether the file system under the store is well: `distributed` writes a
+ * probe, reads it back, compares and removes it; the others ask the mount.
+ * Ends in bounded time. KVT_OK, or a negative code with `err` naming what
+ * failed. An answer also ends a refusal of offloads. */
+KVT_API int kvt_health_check(struct kvt_store *store, struct kvt_error *err);
+
+/* 1 when offloads can be accepted, 0 when not (read-only, full under policy
+ * `none`, or the file system fails). */
 KVT_API int kvt_is_offload_enabled(struct kvt_store *store);
 
 /* Figures -----------------------------------------------------------------*/

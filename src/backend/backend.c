@@ -7,7 +7,7 @@ void kvt_object_fail(const struct kvt_backend *backend,
                      struct kvt_object *object, enum kvt_fault fault, int rc)
 {
     int errnum = rc < 0 ? -rc : 0;
-    bool shared = kvt_fs_facts(backend->args.fs)->shared;
+    bool shared = backend->shared || kvt_fs_facts(backend->args.fs)->shared;
     object->status = kvt_status_of(fault, errnum, shared);
     object->errnum = errnum;
 }

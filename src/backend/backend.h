@@ -63,14 +63,18 @@ struct kvt_backend_ops {
     int (*evict)(struct kvt_backend *backend, double high, double low,
                  struct kvt_evict_result *result, struct kvt_error *err);
     bool (*offload_enabled)(struct kvt_backend *backend);
-    /* Fills what the layout knows. */
+    /* Fills what the layout knows; `health` when it keeps its own. */
     void (*stats)(struct kvt_backend *backend, struct kvt_stats *stats);
+    /* Is the file system well? Null: the mount's own probe is asked. */
+    int (*check)(struct kvt_backend *backend, struct kvt_error *err);
 };
 
 /* Base of a backend; the first member of its own struct. */
 struct kvt_backend {
     const struct kvt_backend_ops *ops;
     struct kvt_backend_args args;
+    bool shared; /* errors are those of a file system that hosts share, also
+                    where the mount does not know that it is one */
 };
 
 /* Sets the result of an object; `rc` is 0 or a negative errno. */

@@ -143,55 +143,18 @@ void kvt_fpk_op_fail(struct fpk_op *op, enum kvt_fault fault, int rc)
     kvt_fpk_op_end(op);
 }
 
-/* Do the objects' own bytes move? */
-static bool moves(const struct kvt_batch *batch)
-{
-    return batch->op == KVT_BATCH_OFFLOAD || batch->op == KVT_BATCH_LOAD;
-}
-
-/* Slices that the elements of an object need at most. */
-static size_t slices_of(const struct kvt_batch *batch,
-                        const struct kvt_object *object)
-{
-    return (moves(batch) ? object->slice_count : 0) + 2;
-}
-
-static struct fpk_batch *batch_alloc(struct kvt_batch *batch)
-{
-    size_t slices = 0;
-    size_t key_bytes = 0;
-    for (size_t i = 0; i < batch->count; i++) {
-        const struct kvt_object *object = &batch->objects[i];
-        if (object->status == KVT_OK) { /* others may hold any nonsense */
-            slices += slices_of(batch, object);
-            key_bytes += object->key.size;
-        }
-    }
-    struct fpk_batch *fb = NULL;
-    size_t size = sizeof *fb + batch->count * sizeof fb->ops[0] +
-                  slices * sizeof fb->slices[0] + key_bytes;
-    fb = malloc(size);
-    if (fb == NULL) {
-        return NULL;
-    }
-    memset(fb, 0, sizeof *fb);
-    fb->slices = (struct kvt_slice *)(fb->ops + batch->count);
-    fb->keys = (unsigned char *)(fb->slices + slices);
-    return fb;
-}
-
 static void op_init(struct fpk_batch *fb, struct fpk_op *op,
                     struct kvt_object *object)
 {
+    bool moves =
+        fb->batch->op == KVT_BATCH_OFFLOAD || fb->batch->op == KVT_BATCH_LOAD;
     memset(op, 0, sizeof *op);
     op->batch = fb;
     op->object = object;
     op->file.elem.arg = op;
     kvt_object_file_init(&op->file, &fb->fpk->layout, object->key);
     op->hash = kvt_key_index_hash(object->key);
-    for (size_t i = 0; moves(fb->batch) && i < object->slice_count; i++) {
-        op->size += object->slices[i].size;
-    }
+    op->size = moves ? kvt_object_bytes(object) : 0;
 }
 
 void kvt_fpk_batch_end(struct fpk_batch *fb)
@@ -204,7 +167,10 @@ void kvt_fpk_batch_end(struct fpk_batch *fb)
 
 static void fpk_start(struct kvt_backend *backend, struct kvt_batch *batch)
 {
-    struct fpk_batch *fb = batch_alloc(batch);
+    struct fpk_batch *fb;
+    struct kvt_object_room room;
+    fb = kvt_object_batch_alloc(batch->op, batch->objects, batch->count,
+                                sizeof *fb, sizeof fb->ops[0], &room);
     if (fb == NULL) {
         for (size_t i = 0; i < batch->count; i++) {
             if (batch->objects[i].status == KVT_OK) {
@@ -220,8 +186,6 @@ static void fpk_start(struct kvt_backend *backend, struct kvt_batch *batch)
     batch->state = fb;
     fb->ended = kvt_fpk_batch_end;
     fb->pending = 1;
-    struct kvt_slice *slices = fb->slices;
-    unsigned char *keys = fb->keys;
     for (size_t i = 0; i < batch->count; i++) {
         struct kvt_object *object = &batch->objects[i];
         struct fpk_op *op = &fb->ops[i];
@@ -230,10 +194,7 @@ static void fpk_start(struct kvt_backend *backend, struct kvt_batch *batch)
             continue;
         }
         op_init(fb, op, object);
-        op->file.slices = slices;
-        op->file.tail_key = keys;
-        slices += slices_of(batch, object);
-        keys += object->key.size;
+        kvt_object_room_take(&room, batch->op, object, &op->file);
         fb->pending++;
     }
     static void (*const starts[])(struct fpk_batch *) = {
@@ -242,8 +203,11 @@ static void fpk_start(struct kvt_backend *backend, struct kvt_batch *batch)
         [KVT_BATCH_EXISTS] = kvt_fpk_start_exists,
         [KVT_BATCH_REMOVE] = kvt_fpk_start_remove,
     };
+    struct kvt_fs_queue *queue = batch->queue; /* the batch may end at once */
+    kvt_fs_hold(queue);
     starts[batch->op](fb);
     kvt_fpk_batch_drop(fb);
+    kvt_fs_let_go(queue);
 }
 
 /* Takes the waiter of an operation back; false when it was told already. */

@@ -91,8 +91,6 @@ struct fpk_batch {
     size_t running;          /* objects with claimed room */
     bool retry;              /* some of that room may be free by now */
     bool pumping;
-    struct kvt_slice *slices;
-    unsigned char *keys; /* room for the keys of long names */
     struct fpk_op ops[];
 };
 

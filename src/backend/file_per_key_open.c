@@ -261,8 +261,10 @@ static int init(struct fpk *fpk, const struct kvt_backend_args *args)
     fpk->base.args = *args;
     fpk->fs = args->fs;
     fpk->checksum = kvt_config_bool(args->config, "checksum");
+    /* what is acknowledged survives the process at every level */
     bool durable =
-        strcmp(kvt_config_text(args->config, "durability"), "batch") == 0;
+        strcmp(kvt_config_text(args->config, "durability"), "batch") == 0 ||
+        !kvt_fs_facts(args->fs)->bytes_outlive_process;
     fpk->publish_flags = durable ? KVT_FS_DURABLE : 0;
     kvt_evict_init(&fpk->order, policy_of(args->config));
     pthread_mutex_init(&fpk->mutex, NULL);

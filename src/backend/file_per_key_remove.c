@@ -50,9 +50,8 @@ static void synced(struct kvt_fs_elem *elem)
 static void sync_directory(struct fpk_op *op)
 {
     struct kvt_fs_elem *elem = &op->file.elem;
-    snprintf(op->temp_path, sizeof op->temp_path, "%0*x",
-             (int)op->batch->fpk->layout.directory_digits,
-             (unsigned)op->file.directory);
+    kvt_object_directory(&op->batch->fpk->layout, op->file.directory,
+                         op->temp_path);
     *elem = (struct kvt_fs_elem){
         .op = KVT_FS_SYNC, .path = op->temp_path, .done = synced, .arg = op};
     kvt_fpk_submit(op->batch, elem);

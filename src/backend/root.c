@@ -141,6 +141,25 @@ static int look_at(const struct kvt_fs_dirent *entry, void *arg)
     return 1;
 }
 
+/* A shared root has a record in place of a marker, and no owner. */
+static int check_shared(const struct kvt_backend_args *args,
+                        struct kvt_error *err)
+{
+    struct kvt_fs_elem stat = {.op = KVT_FS_STAT, .path = ".kvtier/format"};
+    int64_t rc = kvt_fs_run(args->fs, &stat);
+    if (rc == -ENOENT || rc == -ENOTDIR) {
+        return KVT_OK;
+    }
+    if (rc < 0) {
+        return fail_as(args, KVT_FAULT_READ, (int)rc,
+                       "looking for the record of a shared root", err);
+    }
+    return kvt_error_set(err, KVT_ERR_INVALID_PARAMS, EEXIST, args->path,
+                         "open it with backend distributed, or name another "
+                         "directory; nothing was touched",
+                         "the directory is the root of a shared store");
+}
+
 /* A directory that holds something which we would take for ours is not a
  * place for a new store. Other foreign files are left alone. */
 static int check_foreign(const struct kvt_backend_args *args,
@@ -240,8 +259,12 @@ int kvt_root_open(const struct kvt_backend_args *args,
     if (rc != 0 && rc != -ENOENT) {
         return bad_marker(args, rc, err);
     }
-    rc = rc == 0 ? check_marker(args, spec, marker, err)
-                 : check_foreign(args, spec, err);
+    bool is_store = rc == 0;
+    rc = is_store ? check_marker(args, spec, marker, err)
+                  : check_shared(args, err);
+    if (rc == KVT_OK && !is_store) {
+        rc = check_foreign(args, spec, err);
+    }
     if (rc != KVT_OK || args->read_only) {
         return rc;
     }

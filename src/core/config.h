@@ -30,8 +30,6 @@ struct kvt_module;
  * two modules clash. */
 int kvt_config_join(struct kvt_config *config, const struct kvt_module *module,
                     struct kvt_error *err);
-bool kvt_config_has_joined(const struct kvt_config *config,
-                           const struct kvt_module *module);
 
 /* The file of the module NAME: the one that `fs` or `distributed.fs` gives,
  * or what is found in the folders. False when there is none. */

@@ -199,8 +199,8 @@ int kvt_config_fs_check(const struct kvt_config *config, const char *text,
 
 /* Joining ----------------------------------------------------------------- */
 
-bool kvt_config_has_joined(const struct kvt_config *config,
-                           const struct kvt_module *module)
+static bool has_joined(const struct kvt_config *config,
+                       const struct kvt_module *module)
 {
     for (size_t i = 0; i < config->joined_count; i++) {
         if (config->joined[i] == module) {
@@ -250,7 +250,7 @@ static int check_clash(const struct kvt_config *config,
 int kvt_config_join(struct kvt_config *config, const struct kvt_module *module,
                     struct kvt_error *err)
 {
-    if (kvt_config_has_joined(config, module)) {
+    if (has_joined(config, module)) {
         return KVT_OK;
     }
     for (size_t i = 0; i < config->joined_count; i++) {
@@ -292,7 +292,7 @@ static int join_named(struct kvt_config *config, const char *name, size_t size,
         return 0;
     }
     rc = kvt_module_load(file, &module, err);
-    if (rc == KVT_OK && kvt_config_has_joined(config, module)) {
+    if (rc == KVT_OK && has_joined(config, module)) {
         return 0;
     }
     if (rc == KVT_OK) {

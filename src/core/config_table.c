@@ -235,6 +235,18 @@ static const struct kvt_config_row distributed_rows[] = {
      .choices = auto_choices,
      .help = "Whether files without a trailer are objects; auto asks the "
              "root's record."},
+    {.key = "distributed.skip_stored",
+     .type = KVT_CONFIG_BOOL,
+     .default_text = "off",
+     .help = "Whether an offload first reads what is stored and writes nothing "
+             "when it is the same."},
+    {.key = "distributed.temporary_grace",
+     .type = KVT_CONFIG_COUNT,
+     .unit = "s",
+     .default_text = "3600",
+     .max = UINT64_C(366) * 24 * 60 * 60,
+     .help = "Age at which the temporary file of a dead writer is removed; 0 "
+             "never does."},
     {.key = "distributed.refresh_interval",
      .type = KVT_CONFIG_COUNT,
      .unit = "s",

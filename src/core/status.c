@@ -81,6 +81,8 @@ int kvt_status_of(enum kvt_fault fault, int errnum, bool shared)
     case KVT_FAULT_FULL:
     case KVT_FAULT_REFUSED:
         return KVT_ERR_UNABLE_OFFLOAD;
+    case KVT_FAULT_PARTIAL:
+        return shared ? KVT_ERR_DFS_PARTIAL_WRITE : KVT_ERR_FILE_WRITE_FAIL;
     case KVT_FAULT_READ:
     case KVT_FAULT_WRITE:
         break;

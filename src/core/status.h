@@ -15,6 +15,7 @@ enum kvt_fault {
     KVT_FAULT_REFUSED, /* the caller's handler said no */
     KVT_FAULT_READ,    /* the errno of a read, an open, a stat */
     KVT_FAULT_WRITE,   /* the errno of a write, a rename, a remove */
+    KVT_FAULT_PARTIAL, /* fewer bytes were written than asked */
 };
 
 /* The public code of a fault; `errnum` is positive or 0; `shared`: the file

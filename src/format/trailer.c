@@ -65,6 +65,17 @@ int kvt_trailer_decode(const uint8_t bytes[KVT_TRAILER_SIZE],
     return trailer->key_size <= KVT_KEY_SIZE_MAX ? 0 : -EBADMSG;
 }
 
+bool kvt_trailer_is_likely(const uint8_t bytes[KVT_TRAILER_SIZE],
+                           struct kvt_hash128 key_hash, uint64_t file_size)
+{
+    uint64_t size = kvt_get_le64(bytes + AT_VALUE_SIZE) +
+                    kvt_get_le32(bytes + AT_KEY_SIZE) + KVT_TRAILER_SIZE;
+    return memcmp(bytes + AT_MAGIC, magic, sizeof magic) == 0 ||
+           size == file_size ||
+           (kvt_get_le64(bytes + AT_KEY_HASH_LOW) == key_hash.low &&
+            kvt_get_le64(bytes + AT_KEY_HASH_HIGH) == key_hash.high);
+}
+
 uint64_t kvt_trailer_check(uint64_t store_seed, struct kvt_hash128 key_hash,
                            const struct kvt_slice *slices, size_t count,
                            uint64_t size)

@@ -5,6 +5,8 @@
 
 #include "core/hash.h"
 
+#include <stdbool.h>
+
 #define KVT_TRAILER_SIZE 64u
 
 struct kvt_trailer {
@@ -22,6 +24,11 @@ void kvt_trailer_encode(const struct kvt_trailer *trailer,
  * when they are one of another version. */
 int kvt_trailer_decode(const uint8_t bytes[KVT_TRAILER_SIZE],
                        struct kvt_trailer *trailer);
+
+/* Does any of magic, length and key hash say that these last bytes of a file
+ * of `file_size` bytes are the trailer of this key, whole or not? */
+bool kvt_trailer_is_likely(const uint8_t bytes[KVT_TRAILER_SIZE],
+                           struct kvt_hash128 key_hash, uint64_t file_size);
 
 /* The check value: identity (key hash, size) and bytes in one number. The
  * slices hold at least `size` bytes. */

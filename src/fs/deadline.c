@@ -275,6 +275,7 @@ static void deliver(struct kvt_fs_shadow *shadow)
     original->file = shadow->elem.file;
     original->file_size = shadow->elem.file_size;
     original->lost = shadow->elem.lost;
+    original->partial = shadow->elem.partial;
     original->result = result;
     shadow_free(shadow);
     if (original->done != NULL) {

@@ -40,7 +40,7 @@ int kvt_fs_prober_ask(struct kvt_fs_prober *prober);
  * emulating what it lacks. Returns the element's result. */
 int64_t kvt_fs_perform(struct kvt_fs *fs, struct kvt_fs_elem *elem);
 /* Every adapter's promise, checked in one place: a write is all or an error. */
-int64_t kvt_fs_checked_result(const struct kvt_fs_elem *elem, int64_t result);
+int64_t kvt_fs_checked_result(struct kvt_fs_elem *elem, int64_t result);
 
 /* What a PUBLISH is made of: opens its temporary file, making directories; and
  * when that was written, or not (`written` < 0), gives it its name, or removes

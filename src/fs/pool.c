@@ -3,14 +3,35 @@
  * A polling thread carries out elements of its own queue too (`poll_works`),
  * so that a batch of one costs no change of threads.
  *
+ * How many threads are worth waking depends on whether elements wait. What
+ * waits for a device or a server wants them all. What only computes, or comes
+ * from the page cache, is over before a thread has woken up: then no more
+ * threads work than there are processors, and those that do look for more
+ * work for a moment before they sleep. The last elements tell which it is:
+ * one waited when it gave up its processor of its own will. Work that is not
+ * started while its poller sleeps calls all threads, whatever they told.
+ *
  * Locks: pool->mutex (what is not started) and queue->mutex (what is done)
  * are never held together, nor across an element. */
+#define _GNU_SOURCE /* RUSAGE_THREAD */
 #include "fs/fs_core.h"
 
 #include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <time.h>
+#include <unistd.h>
+
+#include "core/clock.h"
+
+#define SHORT_NS INT64_C(30000) /* an element that does not wait for much */
+#define LOOK_NS INT64_C(30000)  /* looking for work, or for an end, awake */
+#define LAG_NS INT64_C(1000000) /* unstarted work calls all threads */
+
+enum {
+    ALL_WAIT = 1024
+};
 
 enum {
     SHARED_BYTES = 256 << 10,
@@ -56,7 +77,12 @@ struct kvt_fs_pool {
     uint32_t threads_started;
     uint32_t idle;  /* threads that wait and were not called */
     uint32_t calls; /* that no waiting thread has heard yet */
+    uint32_t processors;
+    bool looking; /* a thread looks for work without sleeping */
     bool stop;
+    int64_t chain_ns; /* atomic: what a chain takes, of late */
+    uint32_t waits;   /* atomic: how many chains wait, of late; ALL_WAIT: all */
+    size_t unstarted; /* atomic: chains and single elements in line */
     pthread_t threads[];
 };
 
@@ -73,6 +99,7 @@ static struct kvt_fs_elem *take_chain(struct pool_queue *queue)
         queue->unstarted_end = &queue->unstarted;
     }
     last->next = NULL;
+    __atomic_fetch_sub(&queue->pool->unstarted, 1, __ATOMIC_RELAXED);
     return first;
 }
 
@@ -113,15 +140,52 @@ static struct kvt_fs_elem *take_aside(struct kvt_fs_pool *pool)
         if (pool->aside == NULL) {
             pool->aside_end = &pool->aside;
         }
+        __atomic_fetch_sub(&pool->unstarted, 1, __ATOMIC_RELAXED);
     }
     return elem;
 }
 
+/* How often this thread gave up its processor of its own will. */
+static long count_waits(void)
+{
+    struct rusage usage;
+    return getrusage(RUSAGE_THREAD, &usage) == 0 ? usage.ru_nvcsw : 0;
+}
+
+/* What a chain tells of those that follow. */
+static void note_chain(struct kvt_fs_pool *pool, int64_t took_ns, bool counted,
+                       bool waited)
+{
+    int64_t ns = __atomic_load_n(&pool->chain_ns, __ATOMIC_RELAXED);
+    uint32_t waits = __atomic_load_n(&pool->waits, __ATOMIC_RELAXED);
+    ns = (ns * 7 + took_ns) / 8;
+    __atomic_store_n(&pool->chain_ns, ns, __ATOMIC_RELAXED);
+    if (!counted) {
+        waited = took_ns >= 10 * SHORT_NS; /* nobody looked, but surely */
+    }
+    if (counted || waited) {
+        waits = (waits * 7 + (waited ? ALL_WAIT : 0)) / 8;
+        __atomic_store_n(&pool->waits, waits, __ATOMIC_RELAXED);
+    }
+}
+
+/* Do elements only compute, of late? */
+static bool is_busy(const struct kvt_fs_pool *pool)
+{
+    return __atomic_load_n(&pool->chain_ns, __ATOMIC_RELAXED) < SHORT_NS ||
+           __atomic_load_n(&pool->waits, __ATOMIC_RELAXED) < ALL_WAIT / 8;
+}
+
 /* Carries out a chain and links the results behind each other. */
-static void carry_out(struct kvt_fs *fs, struct kvt_fs_elem *chain,
+static void carry_out(struct kvt_fs_pool *pool, struct kvt_fs_elem *chain,
                       struct kvt_fs_elem **last, size_t *count)
 {
+    struct kvt_fs *fs = pool->fs;
     bool broken = false;
+    int64_t start_ns = kvt_clock_ns();
+    bool counts =
+        __atomic_load_n(&pool->chain_ns, __ATOMIC_RELAXED) >= SHORT_NS;
+    long waits = counts ? count_waits() : 0;
     *count = 0;
     for (struct kvt_fs_elem *elem = chain; elem != NULL; elem = elem->next) {
         bool cancel = kvt_fs_chain_cancels(elem, broken);
@@ -133,6 +197,15 @@ static void carry_out(struct kvt_fs *fs, struct kvt_fs_elem *chain,
         *last = elem;
         ++*count;
     }
+    note_chain(pool, kvt_clock_ns() - start_ns, counts,
+               counts && count_waits() != waits);
+}
+
+static void relax(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
+#endif
 }
 
 static void carry_out_aside(struct kvt_fs *fs, struct kvt_fs_elem *elem)
@@ -156,9 +229,24 @@ static void hand_in(struct pool_queue *queue, struct kvt_fs_elem *chain,
     pthread_mutex_unlock(&queue->mutex);
 }
 
+/* Looks for work for a moment; pool->mutex is held, and let go meanwhile. */
+static void look_for_work(struct kvt_fs_pool *pool)
+{
+    int64_t end_ns = kvt_clock_ns() + LOOK_NS;
+    pool->looking = true;
+    pthread_mutex_unlock(&pool->mutex);
+    while (__atomic_load_n(&pool->unstarted, __ATOMIC_RELAXED) == 0 &&
+           kvt_clock_ns() < end_ns) {
+        relax();
+    }
+    pthread_mutex_lock(&pool->mutex);
+    pool->looking = false;
+}
+
 static void *worker(void *arg)
 {
     struct kvt_fs_pool *pool = arg;
+    bool looked = true;
     pthread_mutex_lock(&pool->mutex);
     for (;;) {
         struct kvt_fs_elem *single = take_aside(pool);
@@ -170,17 +258,23 @@ static void *worker(void *arg)
         }
         struct kvt_fs_elem *chain = take_turn(pool);
         if (chain != NULL) {
+            looked = false;
             pthread_mutex_unlock(&pool->mutex);
             struct pool_queue *queue = (struct pool_queue *)chain->queue;
             struct kvt_fs_elem *last;
             size_t count;
-            carry_out(pool->fs, chain, &last, &count);
+            carry_out(pool, chain, &last, &count);
             hand_in(queue, chain, last, count);
             pthread_mutex_lock(&pool->mutex);
             continue;
         }
         if (pool->stop) {
             break;
+        }
+        if (!looked && !pool->looking && is_busy(pool)) {
+            look_for_work(pool);
+            looked = true;
+            continue;
         }
         pool->idle++;
         while (pool->calls == 0 && !pool->stop) {
@@ -195,8 +289,14 @@ static void *worker(void *arg)
 /* Wakes or starts threads for `chains` new pieces of work; pool->mutex is
  * held. A thread that cannot be started is no error while one runs: the work
  * waits for it. */
-static int call_workers(struct kvt_fs_pool *pool, size_t chains)
+static int call_workers(struct kvt_fs_pool *pool, size_t chains, bool all)
 {
+    uint32_t awake = pool->threads_started - pool->idle;
+    if (!all && is_busy(pool) && pool->threads_started > 0) {
+        uint32_t useful = pool->processors > 1 ? pool->processors - 1 : 1;
+        size_t more = useful > awake ? useful - awake : 0;
+        chains = chains < more ? chains : more;
+    }
     for (; chains > 0 && pool->idle > 0; chains--) {
         pool->idle--;
         pool->calls++;
@@ -215,17 +315,20 @@ static int call_workers(struct kvt_fs_pool *pool, size_t chains)
 
 /* Puts chains where the pool's threads find them; pool->mutex is held. */
 static void line_up(struct pool_queue *queue, struct kvt_fs_elem *first,
-                    struct kvt_fs_elem *last, size_t helpers)
+                    struct kvt_fs_elem *last, size_t chains)
 {
     struct kvt_fs_pool *pool = queue->pool;
     *queue->unstarted_end = first;
     queue->unstarted_end = &last->next;
+    __atomic_fetch_add(&pool->unstarted, chains, __ATOMIC_RELAXED);
     if (!queue->in_line) {
         *pool->line_end = queue;
         pool->line_end = &queue->next;
         queue->in_line = true;
     }
-    if (call_workers(pool, helpers) != 0) {
+    /* what has a deadline may hang, and must not keep others from starting */
+    bool may_hang = (first->flags & KVT_FS_NOT_INLINE) != 0;
+    if (call_workers(pool, chains, may_hang) != 0) {
         queue->no_threads = true;
     }
 }
@@ -413,9 +516,19 @@ static bool poller_works(struct pool_queue *queue)
     }
     struct kvt_fs_elem *last;
     size_t count;
-    carry_out(fs, chain, &last, &count);
+    carry_out(queue->pool, chain, &last, &count);
     complete_all(chain);
     return true;
+}
+
+/* The poller goes to sleep, and work of the pool is not started: whoever
+ * works may be stuck. */
+static void call_all(struct kvt_fs_pool *pool)
+{
+    pthread_mutex_lock(&pool->mutex);
+    call_workers(pool, __atomic_load_n(&pool->unstarted, __ATOMIC_RELAXED),
+                 true);
+    pthread_mutex_unlock(&pool->mutex);
 }
 
 /* The poller may not wait for long, and so carries out nothing itself: a
@@ -425,8 +538,20 @@ static void leave_to_workers(struct pool_queue *queue)
     struct kvt_fs_elem *mine = queue->mine;
     queue->mine = NULL;
     queue->mine_end = &queue->mine;
-    if (mine != NULL) { /* for others threads were called when they came */
+    if (mine != NULL) {
         give_away(queue, mine);
+    } else if (__atomic_load_n(&queue->pool->unstarted, __ATOMIC_RELAXED) > 0) {
+        call_all(queue->pool); /* fewer may have been called than there are */
+    }
+}
+
+/* Looks for the end of what others carry out, for a moment. */
+static void look_for_done(const struct pool_queue *queue, size_t min)
+{
+    int64_t end_ns = kvt_clock_ns() + LOOK_NS;
+    while (__atomic_load_n(&queue->done_count, __ATOMIC_RELAXED) < min &&
+           kvt_clock_ns() < end_ns) {
+        relax();
     }
 }
 
@@ -434,19 +559,30 @@ static void leave_to_workers(struct pool_queue *queue)
 static void wait_for_done(struct pool_queue *queue, size_t min,
                           int64_t deadline_ns)
 {
-    struct timespec until = {.tv_sec = deadline_ns / 1000000000,
-                             .tv_nsec = deadline_ns % 1000000000};
+    struct kvt_fs_pool *pool = queue->pool;
     while (queue->done_count < min && !queue->woken) {
+        bool lags = __atomic_load_n(&pool->unstarted, __ATOMIC_RELAXED) > 0;
+        int64_t until_ns = lags ? kvt_clock_ns() + LAG_NS : deadline_ns;
+        if (deadline_ns != 0 && deadline_ns < until_ns) {
+            until_ns = deadline_ns;
+        }
+        struct timespec until = {.tv_sec = until_ns / 1000000000,
+                                 .tv_nsec = until_ns % 1000000000};
         int rc = 0;
         queue->done_wanted = min;
-        if (deadline_ns == 0) {
+        if (until_ns == 0) {
             pthread_cond_wait(&queue->some_done, &queue->mutex);
         } else {
             rc = pthread_cond_timedwait(&queue->some_done, &queue->mutex,
                                         &until);
         }
-        if (rc == ETIMEDOUT) {
+        if (rc == ETIMEDOUT && until_ns == deadline_ns) {
             break;
+        }
+        if (rc == ETIMEDOUT) {
+            pthread_mutex_unlock(&queue->mutex);
+            call_all(pool);
+            pthread_mutex_lock(&queue->mutex);
         }
     }
     queue->done_wanted = 0;
@@ -475,6 +611,10 @@ static void pool_queue_poll(struct kvt_fs_queue *base, size_t min,
     if (min == 0 &&
         __atomic_load_n(&queue->done_count, __ATOMIC_RELAXED) == 0) {
         return;
+    }
+    if (min > 0 && deadline_ns == 0 && base->in_adapter >= min &&
+        is_busy(queue->pool)) {
+        look_for_done(queue, min);
     }
     pthread_mutex_lock(&queue->mutex);
     if (min > 0) {
@@ -584,10 +724,11 @@ void kvt_fs_pool_aside(struct kvt_fs_pool *pool, struct kvt_fs_elem *first)
         count++;
     }
     pthread_mutex_lock(&pool->mutex);
-    bool any = call_workers(pool, count) == 0;
+    bool any = call_workers(pool, count, true) == 0;
     if (any) {
         *pool->aside_end = first;
         pool->aside_end = &last->next;
+        __atomic_fetch_add(&pool->unstarted, count, __ATOMIC_RELAXED);
     }
     pthread_mutex_unlock(&pool->mutex);
     while (!any && first != NULL) { /* no thread can be had: ourselves, then */
@@ -606,6 +747,8 @@ struct kvt_fs_pool *kvt_fs_pool_open(struct kvt_fs *fs, uint32_t threads)
     }
     pool->fs = fs;
     pool->threads_max = threads;
+    long processors = sysconf(_SC_NPROCESSORS_ONLN);
+    pool->processors = processors > 0 ? (uint32_t)processors : 1;
     pool->line_end = &pool->line;
     pool->aside_end = &pool->aside;
     pthread_mutex_init(&pool->mutex, NULL);

@@ -48,6 +48,7 @@ int kvt_fs_queue_open(struct kvt_fs *fs,
     q->lingering = 0;
     q->backlog_deadlines = 0;
     q->backlog_deadline_ns = 0;
+    q->held = 0;
     return 0;
 }
 
@@ -315,6 +316,7 @@ void kvt_fs_submit(struct kvt_fs_queue *queue, struct kvt_fs_elem *elems,
         elem->then = last ? NULL : elem + 1;
         elem->late_follows = false;
         elem->lost = false;
+        elem->partial = false;
         elem->passed = NULL;
         if (head) {
             *queue->backlog_end = elem;
@@ -324,7 +326,23 @@ void kvt_fs_submit(struct kvt_fs_queue *queue, struct kvt_fs_elem *elems,
         head = last;
         queue->backlog_count++;
     }
-    hand_over(queue);
+    if (queue->held == 0) {
+        hand_over(queue);
+    }
+}
+
+void kvt_fs_hold(struct kvt_fs_queue *queue)
+{
+    queue->held++;
+}
+
+void kvt_fs_let_go(struct kvt_fs_queue *queue)
+{
+    assert(queue->held > 0);
+    queue->held--;
+    if (queue->held == 0) {
+        hand_over(queue);
+    }
 }
 
 /* Completion -------------------------------------------------------------- */
@@ -456,7 +474,9 @@ size_t kvt_fs_poll(struct kvt_fs_queue *queue, size_t min, int64_t deadline_ns)
     queue->completed = 0;
     for (;;) {
         bool woken = take_wake(queue);
+        queue->held++;
         take_posted(queue);
+        queue->held--;
         hand_over(queue);
         bool over = lingered && queue->lingering == 0;
         bool idle =
@@ -464,11 +484,13 @@ size_t kvt_fs_poll(struct kvt_fs_queue *queue, size_t min, int64_t deadline_ns)
         bool enough = queue->completed >= min || woken || idle;
         size_t want = enough ? 0 : min - queue->completed;
         int64_t next_ns = kvt_fs_deadline_next(queue);
+        queue->held++;
         queue->ops->poll(queue, wait_count(queue, want),
                          earlier(deadline_ns, next_ns));
         if (next_ns != 0) {
             kvt_fs_deadline_expire(queue);
         }
+        queue->held--;
         hand_over(queue);
         if (enough || queue->completed >= min) {
             return queue->completed;

@@ -307,9 +307,6 @@ static int mount_module(const struct found *found, const char *name,
                         const struct kvt_fs_mount_args *args,
                         struct kvt_fs **fs, struct kvt_error *err)
 {
-    if (kvt_config_has_joined(args->config, found->module)) {
-        return mount_one(found->ops, name, args, fs, err);
-    }
     struct kvt_fs_mount_args own = *args;
     struct kvt_config *copy = kvt_config_copy(args->config);
     if (copy == NULL) {

@@ -25,6 +25,7 @@ static void end(struct ring_file *file, int64_t result)
 {
     struct kvt_fs_elem *original = file->original;
     original->lost = file->step.lost;
+    original->partial = file->move.partial;
     free(file);
     kvt_fs_complete(original, result);
 }

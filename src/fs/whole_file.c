@@ -107,7 +107,7 @@ int64_t kvt_fs_publish_begin(struct kvt_fs *fs, const char *path,
 /* Writes all slices from the start of the file. Where a mount takes whole
  * blocks only, zeros fill the last one, and are cut off again. */
 static int64_t write_whole(struct kvt_fs *fs, struct kvt_fs_file *file,
-                           const struct kvt_fs_elem *elem)
+                           struct kvt_fs_elem *elem)
 {
     uint64_t bytes = kvt_fs_elem_bytes(elem);
     uint64_t over = bytes % fs->facts.length_alignment;
@@ -131,6 +131,7 @@ static int64_t write_whole(struct kvt_fs *fs, struct kvt_fs_file *file,
     }
     int64_t written = kvt_fs_transfer(fs, &write);
     if (written >= 0 && (uint64_t)written != kvt_fs_elem_bytes(&write)) {
+        elem->partial = true;
         written = -EIO;
     }
     if (written >= 0 && over != 0) {
@@ -228,10 +229,11 @@ static int64_t publish(struct kvt_fs *fs, struct kvt_fs_elem *elem)
                                        write_whole(fs, file, elem));
 }
 
-int64_t kvt_fs_checked_result(const struct kvt_fs_elem *elem, int64_t result)
+int64_t kvt_fs_checked_result(struct kvt_fs_elem *elem, int64_t result)
 {
     if ((elem->op == KVT_FS_WRITE || elem->op == KVT_FS_PUBLISH) &&
         result >= 0 && (uint64_t)result != kvt_fs_elem_bytes(elem)) {
+        elem->partial = true;
         return -EIO;
     }
     return result;

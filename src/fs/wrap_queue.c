@@ -124,6 +124,7 @@ static void copy_done(struct kvt_fs_elem *copy)
 
     outer->file_size = copy->file_size;
     outer->lost = copy->lost;
+    outer->partial = copy->partial;
     if (outer->op == KVT_FS_OPEN && result == 0) {
         piece->file->inner = copy->file;
         outer->file = &piece->file->base;

@@ -6,6 +6,7 @@
 #include <string.h>
 
 extern const struct kvt_backend_ops kvt_backend_file_per_key;
+extern const struct kvt_backend_ops kvt_backend_distributed;
 
 /* One line a layout. A null table: known, not part of this build. */
 static const struct {
@@ -15,7 +16,7 @@ static const struct {
     {"file_per_key", &kvt_backend_file_per_key},
     {"bucket", NULL},
     {"offset_allocator", NULL},
-    {"distributed", NULL},
+    {"distributed", &kvt_backend_distributed},
 };
 #define BACKEND_COUNT (sizeof backends / sizeof backends[0])
 

@@ -133,7 +133,28 @@ static int open_backend(struct kvt_store *store, struct kvt_error *err)
                                     .fs = store->fs,
                                     .path = store->path,
                                     .read_only = store->read_only};
-    return ops->open(&args, &store->backend, err);
+    rc = ops->open(&args, &store->backend, err);
+    bool checks = ops->check != NULL &&
+                  kvt_config_bool(store->config, "distributed.health_check");
+    return rc == KVT_OK && checks ? ops->check(store->backend, err) : rc;
+}
+
+static void *close_store(void *arg)
+{
+    kvt_store_close(arg);
+    return NULL;
+}
+
+/* A store that could not be opened. Where its file system did not answer in
+ * time, closing waits for what hangs: beside the caller, who has his answer. */
+static void give_up(struct kvt_store *store, bool hangs)
+{
+    pthread_t thread;
+    if (hangs && pthread_create(&thread, NULL, close_store, store) == 0) {
+        pthread_detach(thread);
+    } else {
+        kvt_store_close(store);
+    }
 }
 
 int kvt_store_open(const struct kvt_config *config,
@@ -171,7 +192,8 @@ int kvt_store_open(const struct kvt_config *config,
         rc = open_backend(store, err);
     }
     if (rc != KVT_OK) {
-        kvt_store_close(store);
+        give_up(store,
+                store->backend != NULL && rc == KVT_ERR_DFS_NETWORK_TIMEOUT);
         return rc;
     }
     store->open_seconds = (double)(kvt_clock_ns() - start_ns) / 1e9;
@@ -424,6 +446,25 @@ int kvt_evict(struct kvt_store *store, double high, double low,
     return store->backend->ops->evict(store->backend, high, low, result, err);
 }
 
+int kvt_health_check(struct kvt_store *store, struct kvt_error *err)
+{
+    int rc = check_usable(store, false, err);
+    if (rc != KVT_OK) {
+        return rc;
+    }
+    const struct kvt_backend_ops *ops = store->backend->ops;
+    if (ops->check != NULL) {
+        return ops->check(store->backend, err);
+    }
+    rc = kvt_fs_probe(store->fs);
+    bool shared = kvt_fs_facts(store->fs)->shared;
+    return rc == 0 ? KVT_OK
+                   : kvt_error_set(
+                         err, kvt_status_of(KVT_FAULT_READ, -rc, shared), -rc,
+                         store->path, "check the file system under the store",
+                         "health check: asking the mount: %s", strerror(-rc));
+}
+
 int kvt_is_offload_enabled(struct kvt_store *store)
 {
     return check_usable(store, false, NULL) == KVT_OK &&
@@ -434,6 +475,9 @@ int kvt_is_offload_enabled(struct kvt_store *store)
 
 static void fill_health(struct kvt_store *store, struct kvt_stats *stats)
 {
+    if (stats->health.state != NULL) {
+        return; /* the layout knows better */
+    }
     pthread_mutex_lock(&store->mutex);
     stats->health.state = store->healthy ? "ok" : "degraded";
     stats->health.since_ms = store->health_since_ms;

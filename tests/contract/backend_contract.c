@@ -652,12 +652,18 @@ int main(void)
         store_test(a_batch_may_be_longer_than_any_queue_is_deep),
         store_test(an_object_is_replaced),
         store_test(if_absent_leaves_what_exists),
-        store_test(the_same_bytes_again_cost_no_io),
         store_test(the_same_bytes_after_a_restart_are_not_written_again),
         store_test(what_was_removed_stays_removed),
         store_test(remove_all_takes_more_than_one_round),
         store_test(a_durable_store_keeps_the_same_promises),
     };
-    return store_rows_run("batches", tests, sizeof tests / sizeof tests[0]) !=
-           0;
+    const struct CMUnitTest owned[] = {
+        store_test(the_same_bytes_again_cost_no_io),
+    };
+    int failed = store_owned_rows_run("batches of an owner", owned,
+                                      sizeof owned / sizeof owned[0]);
+    failed |= store_rows_run("batches", tests, sizeof tests / sizeof tests[0]);
+    failed |=
+        store_fact_rows_run("batches", tests, sizeof tests / sizeof tests[0]);
+    return failed != 0;
 }

@@ -574,19 +574,23 @@ int main(void)
         store_test(complete_is_told_exactly_what_succeeded),
         store_test(what_is_stored_already_is_told_too),
         store_test(the_error_of_complete_undoes_the_batch),
+        store_test(an_undone_batch_leaves_what_replaced_it),
+        store_test(watermarks_out_of_order_are_refused),
+    };
+    const struct CMUnitTest owned[] = {
         store_test(an_undone_batch_keeps_what_it_did_not_write),
         store_test(an_undone_object_does_not_come_back_from_an_eviction),
-        store_test(an_undone_batch_leaves_what_replaced_it),
         store_test(fifo_evicts_in_the_order_of_writing),
         store_test(lru_evicts_what_was_not_used_longest),
         store_test(the_order_survives_a_restart_as_that_of_writing),
         store_test(none_refuses_and_evicts_only_when_asked),
-        store_test(watermarks_out_of_order_are_refused),
         store_test(a_refusal_keeps_the_objects_in_their_old_order),
         store_test(handlers_may_load_and_ask),
         store_test(a_batch_asks_once_for_all_that_it_needs),
         store_test(a_batch_may_replace_what_it_evicts),
     };
-    return store_rows_run("handlers", tests, sizeof tests / sizeof tests[0]) !=
-           0;
+    int failed = store_owned_rows_run("handlers of an owner", owned,
+                                      sizeof owned / sizeof owned[0]);
+    failed |= store_rows_run("handlers", tests, sizeof tests / sizeof tests[0]);
+    return failed != 0;
 }

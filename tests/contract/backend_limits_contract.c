@@ -352,5 +352,6 @@ int main(void)
         store_test(the_limit_of_values_holds_too),
         store_test(the_limit_may_be_a_share),
     };
-    return store_rows_run("limits", tests, sizeof tests / sizeof tests[0]) != 0;
+    return store_owned_rows_run("limits", tests,
+                                sizeof tests / sizeof tests[0]) != 0;
 }

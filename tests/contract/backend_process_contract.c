@@ -571,22 +571,27 @@ static void processes_take_turns(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        store_test(other_files_beside_a_new_store_are_left_alone),
+        store_test(a_read_only_store_sees_what_the_owner_does),
+        store_test(figures_of_a_read_only_store_are_read_in_good_order),
+        store_test(two_stores_of_one_process_differ),
+        store_test(a_store_does_not_survive_a_fork_and_the_parent_does),
+    };
+    const struct CMUnitTest owned[] = {
         store_test(every_damage_of_the_marker_is_refused),
         store_test(a_marker_of_another_layout_is_refused),
         store_test(a_foreign_tree_that_looks_like_ours_is_refused),
         store_test(a_store_whose_marker_is_lost_is_refused),
-        store_test(other_files_beside_a_new_store_are_left_alone),
         store_test(a_path_that_cannot_be_one_is_refused),
         store_test(a_second_owner_is_refused_and_told_who_owns),
         store_test(an_owner_in_another_process_is_named),
-        store_test(a_read_only_store_sees_what_the_owner_does),
         store_test(a_read_only_store_changes_nothing),
-        store_test(figures_of_a_read_only_store_are_read_in_good_order),
-        store_test(two_stores_of_one_process_differ),
-        store_test(a_store_does_not_survive_a_fork_and_the_parent_does),
         store_test(a_child_may_open_a_store_of_its_own),
         store_test(processes_take_turns),
     };
-    return store_file_rows_run("processes", tests,
-                               sizeof tests / sizeof tests[0]) != 0;
+    int failed = store_owned_file_rows_run("processes of an owner", owned,
+                                           sizeof owned / sizeof owned[0]);
+    failed |=
+        store_file_rows_run("processes", tests, sizeof tests / sizeof tests[0]);
+    return failed != 0;
 }

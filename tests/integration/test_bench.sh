@@ -1,5 +1,6 @@
 #!/bin/bash
 # bench_kvtier: that it runs and tells what it did; speeds are not looked at.
+# (It uses drop_caches, which no other test may do meanwhile.)
 set -u
 bench=$(dirname "${KVT_TEST_BIN:?}")/bench_kvtier
 temp=$(mktemp -d)
@@ -60,6 +61,74 @@ is $row not_taken ''
 [ "$(field $row bytes)" = $((65536 * $(field $row operations))) ] ||
     fail "bytes are not operations times size"
 
+# System calls, by counting them: a loop's are known.
+if [ "$(field $row other_calls)" = "" ]; then
+    echo "SKIP: system calls: a process may not be watched here"
+else
+    is $row other_calls 1.000
+    is $row ours_calls 1.000
+    small_in 0 'calls [0-9.]+ 3.00$' --only fetch/64KiB/files10000/warm --pairs 1
+    is fetch/64KiB/files10000/warm/loop other_calls 3.000
+    small_in 0 '' --only boundary --pairs 1
+    is boundary/64B/batch32 ours_calls 0.000
+fi
+
+# What is in flight is looked at; a batch is one submission.
+small_in 0 '' --only read/64KiB/depth16/warm/fio --pairs 1
+python3 -c "import sys; sys.exit(not 1 < float(sys.argv[1]) <= 16)" \
+    "$(field read/64KiB/depth16/warm/fio ours_in_flight)" ||
+    fail "in flight: $(field read/64KiB/depth16/warm/fio ours_in_flight)"
+
+# Any command in the place of the other side.
+against() { # STATUS PATTERN COMMAND ROW ARGS...
+    local status=$1 pattern=$2 command=$3 only=$4
+    shift 4
+    small_in "$status" "$pattern" --against "$command" --only "$only" "$@"
+}
+row=read/64KiB/depth1/warm/loop
+against 0 "^$row +[0-9.]+ \[" 'cat "$BENCH_FILE" >/dev/null' $row --pairs 6
+is $row other command
+is $row other_command 'cat "\$BENCH_FILE" >/dev/null'
+is $row other_calls ''
+against 1 'not taken: exit 7: exit status 7: ' 'exit 7' $row
+against 0 '' 'test $BENCH_OPERATION = read && test $BENCH_SIZE = 65536 &&
+    test $((BENCH_SIZE * BENCH_COUNT)) = $BENCH_BYTES && test -f "$BENCH_FILE"' \
+    $row --pairs 1
+against 0 '' 'test $BENCH_OPERATION = read && test -d "$BENCH_FILE" &&
+    test $(ls "$BENCH_FILE" | wc -l) = $BENCH_COUNT' \
+    fetch/64KiB/files10000/warm --pairs 1
+against 1 'not taken: it has no file' true boundary
+says 0 '^read/1MiB/depth1/warm/dd +[0-9.]+ \[six' --dir "$temp/a dir" \
+    --quick 100 --csv "$temp/csv" --only warm/dd --pairs 1
+is read/1MiB/depth1/warm/dd other_command '.*dd if=.*bs=1048576 count=2 .*'
+
+# Cold, warm and direct are proved by what the device was asked for.
+on_device=$(python3 -c 'import os, sys
+print(os.major(os.stat(sys.argv[1]).st_dev))' "$temp")
+if [ "$on_device" = 0 ] || [ "$(id -u)" != 0 ] ||
+    ! (: >/proc/sys/vm/drop_caches) 2>/dev/null; then
+    echo "SKIP: cold and direct: no root, or $temp is on no device"
+else
+    row=fetch/64KiB/files10000/cold/loop
+    small_in 0 "^$row +[0-9.]+ \[" --only $row --pairs 6
+    [ "$(field $row ours_device_bytes)" -ge "$(field $row bytes)" ] &&
+        [ "$(field $row other_device_bytes)" -ge "$(field $row bytes)" ] ||
+        fail "cold files did not come from the device"
+    larger() { # ROW PATTERN: than what a program itself is read from
+        says 1 "not taken: $2" --dir "$temp/a dir" --quick 20 --pairs 1 \
+            --only "$1" --against true
+    }
+    larger $row 'not cold: [0-9]+ % of the bytes came from the device'
+    larger read/64KiB/depth1/direct/fio 'not direct: [0-9]+ % of the bytes came'
+    larger write/64KiB/depth1/direct/fio 'not direct: [0-9]+ % of the bytes went'
+    row=read/64KiB/depth1/warm/loop
+    says 1 'not taken: not warm: [0-9]+ % of the bytes came from the device' \
+        --dir "$temp/a dir" --quick 5 --pairs 1 --only $row \
+        --against 'dd if="$BENCH_FILE" of=/dev/null bs=1M iflag=direct'
+    against 0 "^$row" 'sync; echo 3 >/proc/sys/vm/drop_caches' $row --pairs 3
+    is $row ours_device_bytes 0
+fi
+
 # Too few pairs have no bounds, and none are made up.
 small_in 0 "^$row +[0-9.]+ \[six pairs" --only $row --pairs 5
 is $row ratio_low ''
@@ -91,6 +160,14 @@ says 1 'not taken: none: ' --fs none --only $row --dir "$temp/a dir"
 if ! command -v fio >/dev/null; then
     echo "SKIP: beside fio: fio is not installed (scripts/setup bench)"
 else
+    row=read/64KiB/batch16/direct/fio
+    if [ "$on_device" != 0 ]; then
+        small_in 0 "^$row +[0-9.]+ \[" --only $row --pairs 6
+        is $row batch yes
+        is $row other_command '.*io_uring --iodepth=16 .*iodepth_batch_submit=16 --iodepth_batch_complete_min=16 .*'
+        is $row submissions "$(($(field $row operations) / 16))"
+    fi
+    row=write/4KiB/depth1/warm/fio
     small_in 0 "^$row +[0-9.]+ \[" --only $row --pairs 6
     is $row other_command "fio .*--filename='$temp/a dir/bench-file' .*"
 fi

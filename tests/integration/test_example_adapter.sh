@@ -2,6 +2,7 @@
 # docs/adding-an-adapter.md as a stranger follows it: the sample from where it
 # is installed, built against what is installed, through the contract that is
 # installed, and then under a store. What the page quotes is in the sample.
+# (The contract's threads use pthread_create: so it runs under TSan in CI.)
 set -u
 source=${KVT_TEST_SOURCE:?}
 . "$source/tests/integration/fs_contract_rows"

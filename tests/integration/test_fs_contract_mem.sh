@@ -31,7 +31,11 @@ says 2 '\-\-path DIR is missing' --fs mem
 says 2 '`nothing` is no adapter' --fs nothing --path "$dir"
 says 2 '`nothing` is no adapter' --fs trace:nothing --path "$dir"
 says 2 '`nothing` is no wrapper' --fs nothing:mem --path "$dir"
-says 2 'juicefs. is not part of this version' --fs juicefs --path "$dir"
+says 1 '^FAIL mount: juicefs .*is not part of this version' \
+    --fs juicefs --path "$dir"
+echo 'no library' >"$temp/kvtier-fs-bad.so"
+says 1 '^FAIL mount: .*not available: .*kvtier-fs-bad.so is no shared object' \
+    --module "$temp/kvtier-fs-bad.so" --path "$dir"
 says 2 'no case named x' --fs mem --path "$dir" --only x
 says 2 'KEY=VALUE' --fs mem --path "$dir" -o threads
 says 2 'no_such_key' --fs mem --path "$dir" -o no_such_key=1

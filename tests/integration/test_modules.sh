@@ -1,6 +1,7 @@
 #!/bin/bash
 # Adapters in files of their own: where they are found, everything that can be
-# wrong with one, and that nothing of it ends the process.
+# wrong with one, and that nothing of it ends the process. (With threads, by
+# pthread_create: so it runs under TSan in CI.)
 set -u
 kvtier=${KVT_TEST_BIN:?}
 source=${KVT_TEST_SOURCE:?}
@@ -172,6 +173,12 @@ err_has 'cannot be mounted: toy.size = 4096; use another' && err_is_one_line
 run 1 -o module_path="$modules" --fs trace:toy -o toy.size=8K \
     --path "$temp/store" ls
 err_has 'toy.size = 8192'
+run 1 -o fs=toy -o module_path="$modules" -o toy.size=9 --path "$temp/store" ls
+err_has 'toy.size = 9'
+run 0 -o module_path="$modules" -o fs=toy --fs posix config
+out_has '^fs += posix ' "--fs wins over -o fs"
+run 0 --backend distributed -o module_path="$modules" --fs toy config
+out_has '^distributed.fs += toy ' "--fs of distributed"
 # names of the project's own modules are known without them
 run 0 -o cephfs.conf=/x -o juicefs.trash=refuse config
 out_has '^cephfs.conf += /x' "cephfs"

@@ -16,39 +16,94 @@
 
 /* One line a combination. */
 static const struct store_row rows[] = {
-    {"file_per_key", "posix", true},
-    {"file_per_key", "mem", false},
+    {"file_per_key", "posix", true, true, NULL},
+    {"file_per_key", "mem", false, true, NULL},
+    {"distributed", "posix", true, false, NULL},
+    {"distributed", "mem", false, false, NULL},
+};
+
+/* The same layouts on what other file systems are like. */
+static const struct store_row fact_rows[] = {
+    {"distributed", "mem", false, false, "shared,close_to_open"},
+    {"distributed", "mem", false, false, "shared,after_sync,lost_on_kill"},
+    {"distributed", "mem", false, false, "shared,no_rename"},
+    {"distributed", "mem", false, false,
+     "shared,no_rename,no_links,transfer64k"},
+    {"distributed", "mem", false, false, "shared,no_noreplace,no_links"},
+    {"distributed", "mem", false, false, "shared,removed_gone,trash"},
+    {"distributed", "mem", false, false, "shared,align4096"},
+    {"distributed", "mem", false, false,
+     "shared,short_names,slices4,transfer64k,no_overwrite"},
 };
 
 static const struct store_row *current_row;
 
+enum which {
+    ALL = 0,
+    FILES = 1,
+    OWNED = 2,
+};
+
 static int run_rows(const char *name, const struct CMUnitTest *tests,
-                    size_t count, bool files)
+                    size_t count, const struct store_row *table, size_t size,
+                    unsigned which)
 {
     bool failed = false;
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-        if (files && !rows[i].file_per_object) {
+    const char *only = getenv("KVT_TEST_ROW");
+    for (size_t i = 0; i < size; i++) {
+        const struct store_row *row = &table[i];
+        char title[256];
+        if (((which & FILES) != 0 && !row->file_per_object) ||
+            ((which & OWNED) != 0 && !row->owned)) {
             continue;
         }
-        char title[256];
-        snprintf(title, sizeof title, "%s: %s on %s", name, rows[i].backend,
-                 rows[i].fs);
-        current_row = &rows[i];
+        snprintf(title, sizeof title, "%s: %s on %s %s", name, row->backend,
+                 row->fs, row->facts != NULL ? row->facts : "");
+        if (only != NULL && strstr(title, only) == NULL) {
+            continue;
+        }
+        current_row = row;
         failed |= _cmocka_run_group_tests(title, tests, count, NULL, NULL) != 0;
     }
     return failed;
 }
 
+#define ROWS(array) array, sizeof array / sizeof array[0]
+
 int store_rows_run(const char *name, const struct CMUnitTest *tests,
                    size_t count)
 {
-    return run_rows(name, tests, count, false);
+    return run_rows(name, tests, count, ROWS(rows), ALL);
 }
 
 int store_file_rows_run(const char *name, const struct CMUnitTest *tests,
                         size_t count)
 {
-    return run_rows(name, tests, count, true);
+    return run_rows(name, tests, count, ROWS(rows), FILES);
+}
+
+int store_owned_rows_run(const char *name, const struct CMUnitTest *tests,
+                         size_t count)
+{
+    return run_rows(name, tests, count, ROWS(rows), OWNED);
+}
+
+int store_owned_file_rows_run(const char *name, const struct CMUnitTest *tests,
+                              size_t count)
+{
+    return run_rows(name, tests, count, ROWS(rows), FILES | OWNED);
+}
+
+int store_fact_rows_run(const char *name, const struct CMUnitTest *tests,
+                        size_t count)
+{
+    return run_rows(name, tests, count, ROWS(fact_rows), ALL);
+}
+
+int store_row_run(const struct store_row *row, const char *name,
+                  const struct CMUnitTest *tests, size_t count)
+{
+    return run_rows(name, tests, count, row, 1, ALL);
 }
 
 /* Store ------------------------------------------------------------------- */
@@ -72,6 +127,9 @@ static int setup_in(const char *scratch, void **state)
     fixture->handlers = (struct kvt_handlers)KVT_HANDLERS_INIT;
     store_set(fixture, "backend", current_row->backend);
     store_set(fixture, "fs", current_row->fs);
+    if (current_row->facts != NULL) {
+        store_set(fixture, "mem.facts", current_row->facts);
+    }
     store_set(fixture, "path", fixture->path);
     *state = fixture;
     return 0;
@@ -115,6 +173,10 @@ void store_set(struct store_fixture *fixture, const char *key,
                const char *value)
 {
     struct kvt_error err;
+    if (strcmp(key, "fs") == 0 &&
+        strcmp(fixture->row->backend, "distributed") == 0) {
+        key = "distributed.fs"; /* its own key for the same thing */
+    }
     if (kvt_config_set(fixture->config, key, value, &err) != KVT_OK) {
         fail_msg("%s = %s: %s", key, value, err.message);
     }

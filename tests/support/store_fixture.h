@@ -19,6 +19,10 @@ struct store_row {
     const char *fs;
     bool file_per_object; /* in the operating system's file system, where
                              store_object_path finds the file of a key */
+    bool owned;           /* by one process, which knows all that is there:
+                             its limits are exact, its order of eviction
+                             is that of uses */
+    const char *facts;    /* of mem, or null */
 };
 
 struct store_fixture {
@@ -41,14 +45,26 @@ int store_teardown(void **state);
 #define store_test_fast(f)                                                     \
     cmocka_unit_test_setup_teardown(f, store_setup_fast, store_teardown)
 
-/* Runs the group once a row; what main returns. */
+/* Runs the group once a row; what main returns. KVT_TEST_ROW: only the rows
+ * whose title has that text. */
 int store_rows_run(const char *name, const struct CMUnitTest *tests,
                    size_t count);
 /* Only for the rows with file_per_object. */
 int store_file_rows_run(const char *name, const struct CMUnitTest *tests,
                         size_t count);
+/* Only for the owned rows, and those of them with file_per_object. */
+int store_owned_rows_run(const char *name, const struct CMUnitTest *tests,
+                         size_t count);
+int store_owned_file_rows_run(const char *name, const struct CMUnitTest *tests,
+                              size_t count);
+/* For other rows: what file systems are like that this machine may lack. */
+int store_fact_rows_run(const char *name, const struct CMUnitTest *tests,
+                        size_t count);
+/* For a row that only one program has. */
+int store_row_run(const struct store_row *row, const char *name,
+                  const struct CMUnitTest *tests, size_t count);
 
-/* Sets one value, which must be accepted. */
+/* Sets one value, which must be accepted. `fs` is that of the backend. */
 void store_set(struct store_fixture *fixture, const char *key,
                const char *value);
 void store_set_number(struct store_fixture *fixture, const char *key,

@@ -14,6 +14,7 @@ enum {
 
 struct torture {
     const char *backend;
+    bool owned; /* by one process, which removes what a dead one left */
     char top[512];
     char root[600];
     char what[160]; /* for messages */
@@ -35,12 +36,15 @@ struct torture {
 
 /* A directory of its own for the runs, in memory where there is such a place
  * (free with torture_fini). `op`: the kind of call that fails. */
-void torture_init(struct torture *t, const char *op);
+void torture_init(struct torture *t, const char *backend, const char *op);
 void torture_fini(struct torture *t);
 
 /* Chooses one of TORTURE_KINDS stores: durable or not, evicting or not, empty
  * before the faults or not. */
 void torture_choose_kind(struct torture *t, size_t kind);
+
+/* The whole suite on one layout; what main returns. */
+int torture_suite_run(const char *backend);
 
 /* One run. The other fields of `t`, and `what`, tell what the rules do. */
 void torture_once(struct torture *t, const char *rules);

@@ -38,6 +38,8 @@ static void defaults_are_those_of_the_manual(void **state)
         {"distributed.hash_bucket_count", "256"},
         {"distributed.format", "trailer"},
         {"distributed.read_raw", "auto"},
+        {"distributed.skip_stored", "off"},
+        {"distributed.temporary_grace", "3600"},
         {"distributed.refresh_interval", "0"},
         {"uring.queue_depth", "128"},
         {"hf3fs.client", "own"},

@@ -102,6 +102,13 @@ static void a_shared_errno_has_its_code(void **state)
     }
 }
 
+static void a_short_write_has_a_code_of_its_own(void **state)
+{
+    (void)state;
+    expect(KVT_FAULT_PARTIAL, EIO, true, KVT_ERR_DFS_PARTIAL_WRITE);
+    expect(KVT_FAULT_PARTIAL, EIO, false, KVT_ERR_FILE_WRITE_FAIL);
+}
+
 static void other_faults_do_not_look_at_the_errno(void **state)
 {
     static const struct {
@@ -148,6 +155,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_local_errno_has_its_code),
         cmocka_unit_test(a_shared_errno_has_its_code),
+        cmocka_unit_test(a_short_write_has_a_code_of_its_own),
         cmocka_unit_test(other_faults_do_not_look_at_the_errno),
         cmocka_unit_test(every_errno_has_a_named_code),
     };

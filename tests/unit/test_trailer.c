@@ -262,9 +262,33 @@ static void the_golden_object_of_a_long_key_is_what_we_write(void **state)
     assert_int_equal(trailer.check, 0x9b16131f032460ecu);
 }
 
+/* Any one of the three is enough to tell a damaged file from a raw one. */
+static void magic_length_or_key_make_a_trailer_likely(void **state)
+{
+    enum {
+        FILE_SIZE = 1000 + KVT_TRAILER_SIZE
+    };
+    uint8_t bytes[KVT_TRAILER_SIZE];
+    struct kvt_hash128 hash = kvt_hash128("key", 3);
+    struct kvt_hash128 other = kvt_hash128("other", 5);
+    struct kvt_trailer trailer = {.value_size = 1000, .key_hash = hash};
+
+    (void)state;
+    kvt_trailer_encode(&trailer, bytes);
+    assert_true(kvt_trailer_is_likely(bytes, hash, FILE_SIZE));
+    assert_true(kvt_trailer_is_likely(bytes, other, FILE_SIZE + 1));
+    bytes[0] ^= 1; /* the magic is gone */
+    assert_true(kvt_trailer_is_likely(bytes, other, FILE_SIZE));
+    assert_true(kvt_trailer_is_likely(bytes, hash, FILE_SIZE + 1));
+    assert_false(kvt_trailer_is_likely(bytes, other, FILE_SIZE + 1));
+    memset(bytes, 'r', sizeof bytes);
+    assert_false(kvt_trailer_is_likely(bytes, hash, FILE_SIZE));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(magic_length_or_key_make_a_trailer_likely),
         cmocka_unit_test(every_field_stands_in_its_place),
         cmocka_unit_test(a_trailer_reads_back),
         cmocka_unit_test(every_flipped_bit_is_refused),

@@ -35,8 +35,7 @@ int try_mount(struct contract *c)
         kvt_fs_unmount(fs);
         return 0;
     }
-    if (err.code == KVT_ERR_INVALID_PARAMS ||
-        err.code == KVT_ERR_NOT_SUPPORTED) {
+    if (err.code == KVT_ERR_INVALID_PARAMS) {
         fprintf(stderr, "kvtier-fs-contract: %s; %s\n", err.message,
                 err.remedy);
         return STATUS_USAGE;

@@ -1,0 +1,664 @@
+/* What only a root without an owner has: formats and the record of the root,
+ * mixed roots, peers that come and go, the breaker, limits by age. */
+#define _XOPEN_SOURCE 700
+#include "support/store_fixture.h"
+
+#include "core/clock.h"
+#include "format/keyname.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+enum {
+    SIZE = 1000,
+    TRAILER = 64
+};
+
+static const struct store_row posix_row = {"distributed", "posix", true, false,
+                                           NULL};
+
+static void start_with(struct store_fixture *fixture, const char *rules)
+{
+    store_stop(fixture);
+    store_set(fixture, "fs", "fault:posix");
+    store_set(fixture, "fault.rules", rules);
+    store_start(fixture);
+}
+
+static void pause_ms(long ms)
+{
+    struct timespec pause = {ms / 1000, ms % 1000 * 1000000};
+    nanosleep(&pause, NULL);
+}
+
+static size_t read_object_file(const struct store_fixture *fixture,
+                               struct kvt_key key, unsigned char **bytes)
+{
+    char path[FILE_PATH_MAX];
+    size_t size;
+    store_object_path(fixture, key, path);
+    *bytes = file_read(path, &size);
+    return size;
+}
+
+/* A file as the original writes it: the value alone. */
+static void write_raw(const struct store_fixture *fixture, struct kvt_key key,
+                      uint64_t seed, size_t size)
+{
+    char path[FILE_PATH_MAX];
+    char *bytes = malloc(size + 1);
+    value_fill(bytes, size, seed);
+    store_object_path(fixture, key, path);
+    char *slash = strrchr(path, '/');
+    *slash = '\0';
+    make_directory(path);
+    *slash = '/';
+    file_write(path, bytes, size);
+    free(bytes);
+}
+
+static struct told told;
+
+static size_t scan(struct kvt_store *store)
+{
+    told = (struct told){0};
+    assert_int_equal(kvt_scan_meta(store, told_handler, &told, NULL), KVT_OK);
+    return told.count;
+}
+
+static bool has_record(const struct store_fixture *fixture)
+{
+    char path[FILE_PATH_MAX];
+    store_path(fixture, ".kvtier/format", path);
+    return file_exists(path);
+}
+
+/* Formats ------------------------------------------------------------------ */
+
+static void raw_is_the_value_alone_and_nothing_else(void **state)
+{
+    struct store_fixture *fixture = *state;
+    unsigned char *bytes;
+    char path[FILE_PATH_MAX];
+    store_set(fixture, "distributed.format", "raw");
+    store_start(fixture);
+    assert_int_equal(put_value(fixture->store, key_of("a/b"), 1, SIZE), KVT_OK);
+    assert_int_equal(put_value(fixture->store, key_of("empty"), 1, 0), KVT_OK);
+    assert_int_equal(read_object_file(fixture, key_of("a/b"), &bytes), SIZE);
+    assert_true(value_is(bytes, SIZE, 1));
+    free(bytes);
+    store_path(fixture, ".kvtier", path);
+    assert_false(file_exists(path));
+    assert_int_equal(get_value(fixture->store, key_of("a/b"), 1, SIZE), KVT_OK);
+    assert_int_equal(get_value(fixture->store, key_of("empty"), 1, 0), KVT_OK);
+    assert_int_equal(scan(fixture->store), 2);
+    assert_int_equal(stats_of(fixture->store).unverifiable_objects, 2);
+    store_restart(fixture);
+    assert_int_equal(put_value(fixture->store, key_of("a/b"), 2, 10), KVT_OK);
+    assert_int_equal(get_value(fixture->store, key_of("a/b"), 2, 10), KVT_OK);
+    assert_int_equal(remove_key(fixture->store, key_of("a/b")), KVT_OK);
+    assert_false(file_exists(path));
+}
+
+static void raw_refuses_keys_that_no_name_can_hold(void **state)
+{
+    struct store_fixture *fixture = *state;
+    static char text[300];
+    struct kvt_key key = {text, sizeof text};
+    memset(text, 'x', sizeof text);
+    store_set(fixture, "distributed.format", "raw");
+    store_start(fixture);
+    assert_int_equal(put_value(fixture->store, key, 1, SIZE),
+                     KVT_ERR_INVALID_KEY);
+    assert_int_equal(get_value(fixture->store, key, 1, SIZE),
+                     KVT_ERR_OBJECT_NOT_FOUND);
+    key.size = 255;
+    assert_int_equal(put_value(fixture->store, key, 1, SIZE), KVT_OK);
+    assert_int_equal(get_value(fixture->store, key, 1, SIZE), KVT_OK);
+}
+
+/* Sizes around that of a trailer, and of the room they are loaded into. */
+static void a_root_of_the_original_is_readable_as_it_is(void **state)
+{
+    struct store_fixture *fixture = *state;
+    static const size_t sizes[] = {0, 1, 63, 64, 65, 100, 128, 5000, 100000};
+    enum {
+        COUNT = sizeof sizes / sizeof sizes[0]
+    };
+    struct named_key named;
+    for (size_t i = 0; i < COUNT; i++) {
+        name_key(&named, "layer@", i);
+        write_raw(fixture, named.key, i, sizes[i]);
+    }
+    store_start(fixture);
+    assert_false(has_record(fixture));
+    for (size_t i = 0; i < COUNT; i++) {
+        name_key(&named, "layer@", i);
+        assert_int_equal(get_value(fixture->store, named.key, i, sizes[i]), 0);
+        struct kvt_object object = {.key = named.key};
+        assert_int_equal(kvt_batch_exists(fixture->store, &object, 1, NULL), 1);
+        assert_int_equal(object.size, sizes[i]);
+        /* too small a room, and a larger one */
+        static unsigned char room[200000];
+        for (size_t more = 0; more < 200; more += 9) {
+            struct kvt_slice slice = {room, sizes[i] + more, NULL};
+            object.slices = &slice;
+            object.slice_count = 1;
+            assert_int_equal(kvt_batch_load(fixture->store, &object, 1, NULL),
+                             1);
+            assert_int_equal(object.size, sizes[i]);
+            assert_true(value_is(room, sizes[i], i));
+            if (sizes[i] > more) {
+                slice.size = sizes[i] - more - 1;
+                kvt_batch_load(fixture->store, &object, 1, NULL);
+                assert_int_equal(object.status, KVT_ERR_BUFFER_OVERFLOW);
+                assert_int_equal(object.size, sizes[i]);
+            }
+        }
+    }
+    assert_int_equal(scan(fixture->store), COUNT);
+    for (size_t i = 0; i < COUNT; i++) {
+        uint64_t number = (uint64_t)(told.metas[i].key[6] - '0');
+        assert_int_equal(told.metas[i].size, sizes[number]);
+    }
+    assert_int_equal(stats_of(fixture->store).unverifiable_objects, COUNT);
+}
+
+static void a_mixed_root_holds_both(void **state)
+{
+    struct store_fixture *fixture = *state;
+    char long_text[400];
+    memset(long_text, ':', sizeof long_text);
+    struct kvt_key long_key = {long_text, sizeof long_text};
+    write_raw(fixture, key_of("old"), 1, SIZE);
+    store_start(fixture);
+    assert_false(has_record(fixture));
+    assert_int_equal(put_value(fixture->store, key_of("new"), 2, SIZE), KVT_OK);
+    assert_int_equal(put_value(fixture->store, long_key, 3, SIZE), KVT_OK);
+    for (int restarts = 0; restarts < 2; restarts++) {
+        assert_int_equal(get_value(fixture->store, key_of("old"), 1, SIZE), 0);
+        assert_int_equal(get_value(fixture->store, key_of("new"), 2, SIZE), 0);
+        assert_int_equal(get_value(fixture->store, long_key, 3, SIZE), KVT_OK);
+        assert_int_equal(scan(fixture->store), 3);
+        for (size_t i = 0; i < 3; i++) {
+            assert_int_equal(told.metas[i].size, SIZE);
+        }
+        struct kvt_stats stats = stats_of(fixture->store);
+        assert_int_equal(stats.objects, 3);
+        assert_int_equal(stats.unverifiable_objects, 1);
+        store_restart(fixture);
+    }
+    assert_false(has_record(fixture));
+    /* the old one is not taken for data when that is not wanted */
+    store_set(fixture, "distributed.read_raw", "off");
+    store_restart(fixture);
+    assert_true(get_value(fixture->store, key_of("old"), 1, SIZE) < 0);
+    assert_false(has_key(fixture->store, key_of("old")));
+    assert_int_equal(get_value(fixture->store, key_of("new"), 2, SIZE), KVT_OK);
+    assert_int_equal(scan(fixture->store), 2);
+    /* replaced, it has a trailer */
+    assert_int_equal(put_value(fixture->store, key_of("old"), 4, SIZE), KVT_OK);
+    assert_int_equal(stats_of(fixture->store).unverifiable_objects, 0);
+}
+
+/* One bit anywhere, in every mode. */
+static void flip_all(struct store_fixture *fixture)
+{
+    char path[FILE_PATH_MAX];
+    unsigned char *bytes;
+    size_t size = read_object_file(fixture, key_of("k"), &bytes);
+    store_object_path(fixture, key_of("k"), path);
+    assert_int_equal(size, SIZE + TRAILER);
+    for (size_t bit = 0; bit < size * 8; bit += bit < SIZE * 8 ? 97 : 1) {
+        bytes[bit / 8] ^= (unsigned char)(1u << bit % 8);
+        file_write(path, bytes, size);
+        for (size_t room = SIZE; room < SIZE + 200; room += 64) {
+            int rc = get_value(fixture->store, key_of("k"), 1, room);
+            if (rc != KVT_ERR_CHECKSUM_MISMATCH &&
+                rc != KVT_ERR_OBJECT_NOT_FOUND && rc != KVT_ERR_NOT_SUPPORTED) {
+                fail_msg("bit %zu: %s", bit, kvt_status_name(rc));
+            }
+        }
+        bytes[bit / 8] ^= (unsigned char)(1u << bit % 8);
+    }
+    file_write(path, bytes, size);
+    assert_int_equal(get_value(fixture->store, key_of("k"), 1, SIZE), KVT_OK);
+    free(bytes);
+}
+
+static void a_flipped_bit_is_a_miss_in_every_mode(void **state)
+{
+    struct store_fixture *fixture = *state;
+    static const char *const modes[] = {"auto", "on", "off"};
+    for (int mixed = 0; mixed < 2; mixed++) {
+        if (mixed) {
+            write_raw(fixture, key_of("old"), 9, SIZE);
+        }
+        for (size_t i = 0; i < 3; i++) {
+            store_set(fixture, "distributed.read_raw", modes[i]);
+            store_start(fixture);
+            assert_int_equal(has_record(fixture), !mixed);
+            assert_int_equal(put_value(fixture->store, key_of("k"), 1, SIZE),
+                             KVT_OK);
+            flip_all(fixture);
+            store_stop(fixture);
+        }
+        remove_tree(fixture->path);
+    }
+}
+
+static void a_cut_or_zeroed_file_is_a_miss_under_the_record(void **state)
+{
+    struct store_fixture *fixture = *state;
+    char path[FILE_PATH_MAX];
+    static unsigned char zeros[SIZE + 2 * TRAILER];
+    unsigned char *bytes;
+    store_start(fixture);
+    assert_true(has_record(fixture));
+    assert_int_equal(put_value(fixture->store, key_of("k"), 1, SIZE), KVT_OK);
+    store_object_path(fixture, key_of("k"), path);
+    size_t size = read_object_file(fixture, key_of("k"), &bytes);
+    for (size_t cut = 0; cut < size; cut++) {
+        file_write(path, bytes, cut);
+        assert_true(get_value(fixture->store, key_of("k"), 1, SIZE) < 0);
+        assert_true(get_value(fixture->store, key_of("k"), 1, cut) < 0);
+    }
+    for (size_t fill = 0; fill <= size + TRAILER; fill += 8) {
+        file_write(path, zeros, fill);
+        assert_true(get_value(fixture->store, key_of("k"), 1, SIZE) < 0);
+        memcpy(zeros, bytes, fill < SIZE ? fill : SIZE); /* only the end */
+        file_write(path, zeros, size);
+        memset(zeros, 0, sizeof zeros);
+        assert_true(get_value(fixture->store, key_of("k"), 1, SIZE) < 0);
+    }
+    free(bytes);
+    assert_true(stats_of(fixture->store).checksum_misses > 0);
+    assert_int_equal(put_value(fixture->store, key_of("k"), 1, SIZE), KVT_OK);
+    assert_int_equal(get_value(fixture->store, key_of("k"), 1, SIZE), KVT_OK);
+}
+
+/* The record --------------------------------------------------------------- */
+
+static void expect_refused(struct store_fixture *fixture, int code,
+                           const char *word)
+{
+    struct kvt_error err = {0};
+    uint64_t before = tree_digest(fixture->path);
+    int rc = kvt_store_open(fixture->config, NULL, &fixture->store, &err);
+    if (rc != code || strstr(err.message, word) == NULL) {
+        fail_msg("%s: %s", kvt_status_name(rc), err.message);
+    }
+    assert_null(fixture->store);
+    assert_true(err.remedy[0] != '\0');
+    assert_int_equal(tree_digest(fixture->path), before);
+}
+
+static void a_damaged_or_newer_record_is_refused(void **state)
+{
+    struct store_fixture *fixture = *state;
+    char path[FILE_PATH_MAX];
+    size_t size;
+    store_start(fixture);
+    assert_int_equal(put_value(fixture->store, key_of("k"), 1, SIZE), KVT_OK);
+    store_stop(fixture);
+    store_path(fixture, ".kvtier/format", path);
+    unsigned char *bytes = file_read(path, &size);
+    assert_int_equal(size, 64);
+    for (size_t i = 0; i < size; i++) {
+        struct kvt_error err;
+        bytes[i] ^= 4;
+        file_write(path, bytes, size);
+        int rc = kvt_store_open(fixture->config, NULL, &fixture->store, &err);
+        assert_true(rc == KVT_ERR_CHECKSUM_MISMATCH ||
+                    rc == KVT_ERR_NOT_SUPPORTED);
+        bytes[i] ^= 4;
+    }
+    for (size_t cut = 0; cut < size; cut += 9) {
+        file_write(path, bytes, cut);
+        expect_refused(fixture, KVT_ERR_CHECKSUM_MISMATCH, "damaged");
+    }
+    bytes[8]++;
+    file_write(path, bytes, size);
+    expect_refused(fixture, KVT_ERR_NOT_SUPPORTED, "version");
+    bytes[8]--;
+    file_write(path, bytes, size);
+    free(bytes);
+    store_start(fixture);
+    assert_int_equal(get_value(fixture->store, key_of("k"), 1, SIZE), KVT_OK);
+}
+
+static void hosts_that_disagree_with_the_record_are_refused(void **state)
+{
+    struct store_fixture *fixture = *state;
+    store_set(fixture, "distributed.hash_bucket_count", "16");
+    store_start(fixture);
+    assert_int_equal(put_value(fixture->store, key_of("k"), 1, SIZE), KVT_OK);
+    store_stop(fixture);
+    store_set(fixture, "distributed.hash_bucket_count", "256");
+    expect_refused(fixture, KVT_ERR_INVALID_PARAMS, "16");
+    store_set(fixture, "distributed.hash_bucket_count", "16");
+    store_set(fixture, "distributed.format", "raw");
+    expect_refused(fixture, KVT_ERR_INVALID_PARAMS, "trailer");
+    store_set(fixture, "distributed.format", "trailer");
+    store_start(fixture);
+    assert_int_equal(get_value(fixture->store, key_of("k"), 1, SIZE), KVT_OK);
+    store_stop(fixture);
+    /* one that says nothing does as the record says */
+    struct kvt_error err;
+    struct kvt_store *store;
+    struct kvt_config *config = kvt_config_open();
+    kvt_config_set(config, "backend", "distributed", &err);
+    kvt_config_set(config, "distributed.fs", "posix", &err);
+    kvt_config_set(config, "path", fixture->path, &err);
+    assert_int_equal(kvt_store_open(config, NULL, &store, &err), KVT_OK);
+    assert_int_equal(get_value(store, key_of("k"), 1, SIZE), KVT_OK);
+    kvt_store_close(store);
+    kvt_config_close(config);
+}
+
+static void a_root_of_another_layout_is_refused_both_ways(void **state)
+{
+    struct store_fixture *fixture = *state;
+    struct kvt_error err;
+    store_start(fixture);
+    store_stop(fixture);
+    store_set(fixture, "backend", "file_per_key");
+    assert_int_equal(
+        kvt_store_open(fixture->config, NULL, &fixture->store, &err),
+        KVT_ERR_INVALID_PARAMS);
+    remove_tree(fixture->path);
+    store_start(fixture);
+    store_stop(fixture);
+    store_set(fixture, "backend", "distributed");
+    expect_refused(fixture, KVT_ERR_INVALID_PARAMS, "local");
+}
+
+struct opener {
+    struct store_fixture *fixture;
+    pthread_t thread;
+    struct kvt_store *store;
+    int rc;
+    pthread_barrier_t *start;
+};
+
+static void *open_one(void *arg)
+{
+    struct opener *opener = arg;
+    struct kvt_error err;
+    pthread_barrier_wait(opener->start);
+    opener->rc =
+        kvt_store_open(opener->fixture->config, NULL, &opener->store, &err);
+    return NULL;
+}
+
+static void many_first_writers_agree_on_one_record(void **state)
+{
+    struct store_fixture *fixture = *state;
+    enum {
+        HOSTS = 8
+    };
+    for (int round = 0; round < 5; round++) {
+        struct opener openers[HOSTS];
+        pthread_barrier_t start;
+        pthread_barrier_init(&start, NULL, HOSTS);
+        make_directory(fixture->path);
+        for (size_t i = 0; i < HOSTS; i++) {
+            openers[i] = (struct opener){.fixture = fixture, .start = &start};
+            pthread_create(&openers[i].thread, NULL, open_one, &openers[i]);
+        }
+        for (size_t i = 0; i < HOSTS; i++) {
+            pthread_join(openers[i].thread, NULL);
+            assert_int_equal(openers[i].rc, KVT_OK);
+            assert_int_equal(put_named(openers[i].store, "k", i, i, SIZE), 0);
+        }
+        for (size_t i = 0; i < HOSTS; i++) {
+            for (size_t k = 0; k < HOSTS; k++) {
+                assert_int_equal(get_named(openers[i].store, "k", k, k, SIZE),
+                                 KVT_OK);
+            }
+        }
+        for (size_t i = 0; i < HOSTS; i++) {
+            kvt_store_close(openers[i].store);
+        }
+        pthread_barrier_destroy(&start);
+        remove_tree(fixture->path);
+    }
+}
+
+static void a_read_only_peer_changes_nothing(void **state)
+{
+    struct store_fixture *fixture = *state;
+    struct kvt_store *reader;
+    struct kvt_error err;
+    write_raw(fixture, key_of("old"), 1, SIZE);
+    uint64_t before = tree_digest(fixture->path);
+    assert_int_equal(store_open_other(fixture, true, &reader, &err), KVT_OK);
+    assert_int_equal(get_value(reader, key_of("old"), 1, SIZE), KVT_OK);
+    assert_int_equal(scan(reader), 1);
+    assert_int_equal(kvt_health_check(reader, &err), KVT_OK);
+    assert_int_equal(kvt_is_offload_enabled(reader), 0);
+    kvt_store_close(reader);
+    assert_int_equal(tree_digest(fixture->path), before);
+}
+
+/* Temporaries -------------------------------------------------------------- */
+
+static void age(const char *path, time_t seconds)
+{
+    struct timespec times[2] = {{0}};
+    clock_gettime(CLOCK_REALTIME, &times[0]);
+    times[0].tv_sec -= seconds;
+    times[1] = times[0];
+    assert_int_equal(utimensat(AT_FDCWD, path, times, 0), 0);
+}
+
+static void only_dead_writers_temporaries_are_collected(void **state)
+{
+    struct store_fixture *fixture = *state;
+    static const struct {
+        const char *name;
+        time_t age;
+        bool stays;
+    } files[] = {
+        {"00/%tmp-0123456789abcdef-0123456789abcdef-0", 7200, false},
+        {"ff/%tmp-0123456789abcdef-fedcba9876543210-a1", 3700, false},
+        {"00/%tmp-0123456789abcdef-0123456789abcdef-1", 60, true},
+        {"00/%tmp-0123456789abcdef-0123456789abcdef-", 7200, true},
+        {"00/%tmp-0123456789abcdef-0123456789abcde-11", 7200, true},
+        {"00/%tmp-0123456789abcdef-0123456789abcdef-xyz", 7200, true},
+        {"00/%tmp-mine", 7200, true},
+        {"00/notes.txt", 7200, true},
+        {"%tmp-0123456789abcdef-0123456789abcdef-0", 7200, true},
+        {"data/%tmp-0123456789abcdef-0123456789abcdef-0", 7200, true},
+    };
+    enum {
+        COUNT = sizeof files / sizeof files[0]
+    };
+    char path[FILE_PATH_MAX];
+    static const char *const directories[] = {"00", "ff", "data"};
+    store_start(fixture);
+    for (size_t i = 0; i < 3; i++) {
+        store_path(fixture, directories[i], path);
+        make_directory(path);
+    }
+    for (size_t i = 0; i < COUNT; i++) {
+        store_path(fixture, files[i].name, path);
+        file_write(path, "bytes", 5);
+        age(path, files[i].age);
+    }
+    assert_int_equal(put_value(fixture->store, key_of("k"), 1, SIZE), KVT_OK);
+    assert_int_equal(scan(fixture->store), 1); /* none is listed */
+    for (size_t i = 0; i < COUNT; i++) {
+        store_path(fixture, files[i].name, path);
+        if (file_exists(path) != files[i].stays) {
+            fail_msg("%s %s", files[i].name, files[i].stays ? "went" : "is");
+        }
+    }
+    assert_int_equal(stats_of(fixture->store).recovery.removed_temporaries, 2);
+    assert_int_equal(kvt_remove_all(fixture->store, NULL), KVT_OK);
+    store_path(fixture, files[2].name, path);
+    assert_true(file_exists(path));
+}
+
+static void temporaries_are_collected_without_being_asked(void **state)
+{
+    struct store_fixture *fixture = *state;
+    char path[FILE_PATH_MAX];
+    store_set(fixture, "distributed.temporary_grace", "1");
+    store_start(fixture);
+    store_path(fixture, "3f", path);
+    make_directory(path);
+    store_path(fixture, "3f/%tmp-0123456789abcdef-0123456789abcdef-7", path);
+    file_write(path, "bytes", 5);
+    int64_t end_ns = kvt_clock_ns() + INT64_C(10000000000);
+    while (file_exists(path) && kvt_clock_ns() < end_ns) {
+        pause_ms(20);
+    }
+    assert_false(file_exists(path));
+}
+
+/* Answers that are lost or wrong ------------------------------------------- */
+
+static void a_lost_answer_of_a_rename_is_no_failure(void **state)
+{
+    struct store_fixture *fixture = *state;
+    static const char *const rules[] = {
+        "rename@*tmp*,nth=1,do=ENOENT", "rename@*tmp*,nth=1,do=ESTALE",
+        "open@*tmp*,nth=1,do=EEXIST",   "write@*tmp*,nth=1,do=EBADF",
+        "write@*tmp*,nth=1,do=EINTR",   "close@*tmp*,nth=1,do=ECONNABORTED"};
+    for (size_t i = 0; i < sizeof rules / sizeof rules[0]; i++) {
+        start_with(fixture, rules[i]);
+        assert_int_equal(put_value(fixture->store, key_of("k"), i, SIZE),
+                         KVT_OK);
+        assert_int_equal(get_value(fixture->store, key_of("k"), i, SIZE),
+                         KVT_OK);
+    }
+    /* the first answer was wrong: the file is there, and it is ours */
+    struct kvt_batch_options options = KVT_BATCH_OPTIONS_INIT;
+    static unsigned char bytes[SIZE];
+    struct kvt_slice slice = {bytes, SIZE, NULL};
+    struct kvt_object object = {
+        .key = key_of("once"), .slices = &slice, .slice_count = 1};
+    options.flags = KVT_IF_ABSENT;
+    start_with(fixture, "rename@*tmp*,nth=1,do=ESTALE");
+    assert_int_equal(kvt_batch_offload(fixture->store, &object, 1, &options),
+                     1);
+    assert_int_equal(kvt_batch_offload(fixture->store, &object, 1, &options),
+                     0);
+    assert_int_equal(object.status, KVT_ERR_OBJECT_ALREADY_EXISTS);
+    /* and a stale handle of a reader is another look, then a miss */
+    start_with(fixture, "open@[0-9a-f]*/k,nth=1,do=ESTALE");
+    assert_int_equal(get_value(fixture->store, key_of("k"), 5, SIZE), KVT_OK);
+    start_with(fixture, "read@[0-9a-f]*/k,from=1,do=EBADF");
+    assert_int_equal(get_value(fixture->store, key_of("k"), 5, SIZE),
+                     KVT_ERR_OBJECT_NOT_FOUND);
+}
+
+/* Health ------------------------------------------------------------------- */
+
+static void offloads_stop_while_the_file_system_fails(void **state)
+{
+    struct store_fixture *fixture = *state;
+    struct kvt_object object = {.key = key_of("n")};
+    store_start(fixture);
+    assert_int_equal(put_value(fixture->store, key_of("k"), 1, SIZE), KVT_OK);
+    /* the first eight fail, and then it is well again */
+    start_with(fixture, "open@*tmp*,nth=1,do=ENOTCONN;open@*tmp*,nth=2,"
+                        "do=ENOTCONN;open@*tmp*,nth=3,do=ENOTCONN;"
+                        "open@*tmp*,nth=4,do=ENOTCONN");
+    assert_string_equal(stats_of(fixture->store).health.state, "ok");
+    for (int i = 0; i < 3; i++) {
+        assert_true(kvt_is_offload_enabled(fixture->store));
+        assert_int_equal(put_value(fixture->store, key_of("n"), 1, SIZE),
+                         KVT_ERR_DFS_SERVICE_UNAVAILABLE);
+        assert_string_equal(stats_of(fixture->store).health.state,
+                            i < 2 ? "degraded" : "failed");
+    }
+    assert_false(kvt_is_offload_enabled(fixture->store));
+    assert_int_equal(stats_of(fixture->store).health.last_errnum, ENOTCONN);
+    assert_int_equal(kvt_batch_offload(fixture->store, &object, 1, NULL), 0);
+    assert_int_equal(object.status, KVT_ERR_UNABLE_OFFLOAD);
+    assert_int_equal(object.errnum, ENOTCONN);
+    assert_int_equal(get_value(fixture->store, key_of("k"), 1, SIZE), KVT_OK);
+    /* by itself: the first probe fails, the second does not */
+    int64_t end_ns = kvt_clock_ns() + INT64_C(20000000000);
+    while (!kvt_is_offload_enabled(fixture->store) && kvt_clock_ns() < end_ns) {
+        pause_ms(20);
+    }
+    assert_true(kvt_is_offload_enabled(fixture->store));
+    assert_string_equal(stats_of(fixture->store).health.state, "ok");
+    assert_int_equal(put_value(fixture->store, key_of("n"), 1, SIZE), KVT_OK);
+}
+
+/* A full disk or a file that may not be read is no reason to stop. */
+static void quotas_and_single_files_do_not_stop_offloads(void **state)
+{
+    struct store_fixture *fixture = *state;
+    start_with(fixture, "write@[0-9a-f]*,from=1,do=EDQUOT");
+    for (int i = 0; i < 6; i++) {
+        assert_int_equal(put_value(fixture->store, key_of("n"), 1, SIZE),
+                         KVT_ERR_DFS_QUOTA_EXCEEDED);
+    }
+    assert_true(kvt_is_offload_enabled(fixture->store));
+    start_with(fixture, "open@[0-9a-f]*/k,from=1,do=EACCES");
+    assert_int_equal(put_value(fixture->store, key_of("k"), 1, SIZE), KVT_OK);
+    for (int i = 0; i < 6; i++) {
+        assert_int_equal(get_value(fixture->store, key_of("k"), 1, SIZE),
+                         KVT_ERR_DFS_PERMISSION_DENIED);
+    }
+    assert_true(kvt_is_offload_enabled(fixture->store));
+    assert_int_equal(put_value(fixture->store, key_of("k2"), 1, SIZE), KVT_OK);
+}
+
+static void a_health_check_of_what_hangs_ends(void **state)
+{
+    struct store_fixture *fixture = *state;
+    struct kvt_error err;
+    start_with(fixture, "write@[0-9a-f]*,nth=1,hang");
+    int64_t start_ns = kvt_clock_ns();
+    assert_int_equal(kvt_health_check(fixture->store, &err),
+                     KVT_ERR_DFS_NETWORK_TIMEOUT);
+    assert_non_null(strstr(err.message, "writing the probe"));
+    assert_true(kvt_clock_ns() - start_ns < INT64_C(12000000000));
+    /* at open, too, and the caller is not kept waiting for the close */
+    store_stop(fixture);
+    store_set(fixture, "distributed.health_check", "on");
+    start_ns = kvt_clock_ns();
+    assert_int_equal(
+        kvt_store_open(fixture->config, NULL, &fixture->store, &err),
+        KVT_ERR_DFS_NETWORK_TIMEOUT);
+    assert_true(kvt_clock_ns() - start_ns < INT64_C(12000000000));
+    store_set(fixture, "distributed.health_check", "off");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        store_test_fast(raw_is_the_value_alone_and_nothing_else),
+        store_test_fast(raw_refuses_keys_that_no_name_can_hold),
+        store_test_fast(a_root_of_the_original_is_readable_as_it_is),
+        store_test_fast(a_mixed_root_holds_both),
+        store_test_fast(a_flipped_bit_is_a_miss_in_every_mode),
+        store_test_fast(a_cut_or_zeroed_file_is_a_miss_under_the_record),
+        store_test_fast(a_damaged_or_newer_record_is_refused),
+        store_test_fast(hosts_that_disagree_with_the_record_are_refused),
+        store_test_fast(a_root_of_another_layout_is_refused_both_ways),
+        store_test_fast(many_first_writers_agree_on_one_record),
+        store_test_fast(a_read_only_peer_changes_nothing),
+        store_test_fast(only_dead_writers_temporaries_are_collected),
+        store_test_fast(temporaries_are_collected_without_being_asked),
+        store_test_fast(a_lost_answer_of_a_rename_is_no_failure),
+        store_test_fast(offloads_stop_while_the_file_system_fails),
+        store_test_fast(quotas_and_single_files_do_not_stop_offloads),
+        store_test_fast(a_health_check_of_what_hangs_ends),
+    };
+    return store_row_run(&posix_row, "distributed", tests,
+                         sizeof tests / sizeof tests[0]) != 0;
+}
