@@ -122,9 +122,10 @@ static void what_comes_from_beside_the_ring_goes_in_one_call(void **state)
         f->elems[i].path = "a";
     }
     kvt_fs_submit(f->queue, f->elems, 4);
-    while (__atomic_load_n(&f->queue->posted, __ATOMIC_RELAXED) == NULL ||
-           __atomic_load_n(&f->queue->posted, __ATOMIC_RELAXED)->next == NULL) {
+    const struct kvt_fs_elem *last = NULL;
+    while (last == NULL || last->next == NULL) {
         nanosleep(&(struct timespec){0, 100000}, NULL);
+        last = __atomic_load_n(&f->queue->posted, __ATOMIC_ACQUIRE);
     }
     queue_wait_for_done(f, 4);
     expect_submissions(f, 1);
