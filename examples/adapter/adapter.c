@@ -23,8 +23,11 @@ static int64_t example_open(struct kvt_fs *fs, struct kvt_fs_elem *elem)
     struct stat st = {0};
     file->base.fs = fs;
     file->fd = openat(example_root(fs), elem->path, flags, 0666);
-    if (file->fd < 0 || fstat(file->fd, &st) != 0) {
-        int rc = -errno;
+    int rc = file->fd < 0 || fstat(file->fd, &st) != 0 ? -errno
+             : S_ISDIR(st.st_mode)                     ? -EISDIR
+             : !S_ISREG(st.st_mode)                    ? -EINVAL
+                                                       : 0;
+    if (rc != 0) {
         if (file->fd >= 0) {
             close(file->fd);
         }

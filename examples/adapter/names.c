@@ -62,7 +62,8 @@ int example_list(struct kvt_fs *fs, const char *path, bool sizes,
                  kvt_fs_list_fn each, void *arg)
 {
     (void)sizes; /* they come with the type, which is always asked for */
-    int fd = openat(example_root(fs), path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int flags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
+    int fd = openat(example_root(fs), path, flags);
     DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
     if (dir == NULL) {
         int rc = -errno;

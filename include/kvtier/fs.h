@@ -148,6 +148,10 @@ enum kvt_fs_flags {
     KVT_FS_DURABLE = 1u << 7,
     /* the core's: only a thread of the pool may carry it out */
     KVT_FS_NOT_INLINE = 1u << 30,
+    /* the core's: a CLOSE in a chain that broke before it */
+    KVT_FS_BROKEN = 1u << 29,
+    /* the core's: a part of an element, which is what counts */
+    KVT_FS_STEP = 1u << 28,
 };
 
 /* One piece of work. All that it points to is borrowed until `done` ran.
@@ -155,7 +159,8 @@ enum kvt_fs_flags {
  * result, when >= 0: READ, FETCH the bytes read (fewer than asked only at the
  * end of the file); WRITE, PUBLISH the bytes written (all of them: fewer is
  * an error); others 0. OPEN sets `file`; CLOSE frees it whatever the result;
- * STAT sets `file_size`. */
+ * STAT sets `file_size`. What is a directory is -EISDIR: for an OPEN to read
+ * without KVT_FS_WANT_SIZE, at the latest when it is read. */
 struct kvt_fs_elem {
     enum kvt_fs_op op;
     uint32_t flags;
@@ -206,14 +211,15 @@ KVT_API uint64_t kvt_fs_elem_bytes(const struct kvt_fs_elem *elem);
 /* Queues: what a layout calls --------------------------------------------- */
 
 struct kvt_fs_queue_options {
-    size_t size;
+    size_t size;     /* of this struct; members behind it are 0 */
     uint32_t depth;  /* elements handed to the adapter at once; 0 = the mount's
                         best. More may be submitted: they wait in the queue. */
     bool poll_works; /* a polling thread may carry out elements itself when
                         the adapter has only blocking calls */
 };
 
-/* Opens a queue for the calling thread. 0 or -errno. */
+/* Opens a queue for the calling thread. 0 or -errno: -EINVAL for options whose
+ * size no version of this header has. */
 KVT_API int kvt_fs_queue_open(struct kvt_fs *fs,
                               const struct kvt_fs_queue_options *options,
                               struct kvt_fs_queue **queue);
@@ -223,8 +229,9 @@ KVT_API int kvt_fs_queue_close(struct kvt_fs_queue *queue);
 KVT_API void kvt_fs_submit(struct kvt_fs_queue *queue,
                            struct kvt_fs_elem *elems, size_t count);
 /* Runs the callbacks of what is done; waits until at least `min` ran, or some
- * ran and nothing is in flight, or kvt_fs_wake was called, or `deadline_ns`
- * (CLOCK_MONOTONIC; 0 = none) passed. Returns how many ran. */
+ * ran (or the last that lingered is over) and nothing is in flight, or
+ * kvt_fs_wake was called, or `deadline_ns` (CLOCK_MONOTONIC; 0 = none) passed.
+ * Returns how many ran. */
 KVT_API size_t kvt_fs_poll(struct kvt_fs_queue *queue, size_t min,
                            int64_t deadline_ns);
 /* Between the two, what is submitted is only gathered, and then goes to the
@@ -249,7 +256,8 @@ KVT_API void kvt_fs_post(struct kvt_fs_elem *elem, int64_t result);
  * thread. */
 KVT_API void kvt_fs_wake(struct kvt_fs_queue *queue);
 /* Carries out one element and waits for it; `done` is not called. Returns
- * its result. For the control plane. */
+ * its result. For the control plane: with a deadline, it still returns when
+ * the operation is really over, and `late` was told by then. */
 KVT_API int64_t kvt_fs_run(struct kvt_fs *fs, struct kvt_fs_elem *elem);
 
 /* Memory ------------------------------------------------------------------ */
@@ -293,13 +301,14 @@ struct kvt_fs_lock {
 
 KVT_API const struct kvt_fs_facts *kvt_fs_facts(const struct kvt_fs *fs);
 KVT_API const char *kvt_fs_name(const struct kvt_fs *fs);
-/* Is the mount alive? Bounded in time. */
+/* Is the mount alive? -ETIMEDOUT when it does not tell in two seconds. */
 KVT_API int kvt_fs_probe(struct kvt_fs *fs);
 /* Makes a directory and its parents; one that exists is a success. */
 KVT_API int kvt_fs_mkdirs(struct kvt_fs *fs, const char *path);
 /* Calls `each` for every name but "." and ".."; what is created or removed
  * meanwhile may be missed. Names that vanish before their size was read are
- * skipped. Stops at non-zero and returns it. */
+ * skipped. Stops at non-zero and returns it. A symbolic link is not followed:
+ * -ENOTDIR. */
 KVT_API int kvt_fs_list(struct kvt_fs *fs, const char *path, bool sizes,
                         kvt_fs_list_fn each, void *arg);
 /* Renames a file; `replace` false: -EEXIST when `to` exists. */
@@ -315,7 +324,8 @@ KVT_API void kvt_fs_unlock(struct kvt_fs_lock *lock);
 KVT_API int kvt_fs_usage(struct kvt_fs *fs, struct kvt_fs_usage *usage);
 /* Removes an empty directory. */
 KVT_API int kvt_fs_rmdir(struct kvt_fs *fs, const char *path);
-/* Removes a directory and all below it; one that is missing is a success. */
+/* Removes a directory and all below it, or a file; one that is missing is a
+ * success. A symbolic link goes, what it points to stays. */
 KVT_API int kvt_fs_remove_tree(struct kvt_fs *fs, const char *path);
 /* A second name for a file: -EEXIST when `to` exists. */
 KVT_API int kvt_fs_link(struct kvt_fs *fs, const char *from, const char *to);
@@ -375,13 +385,19 @@ struct kvt_fs_queue_ops {
     /* required; nothing is in flight */
     void (*close)(struct kvt_fs_queue *queue);
     /* A bit (1 << operation) for each operation that `submit` takes. The
-     * others go to `execute` on a thread of the core's pool; 0 = takes all */
+     * others go to `execute` on a thread of the core's pool; 0 = takes all. A
+     * FETCH that it does not take is opened and closed there, and its bytes
+     * are a READ for the ring, if it takes that; a PUBLISH and WRITE alike */
     uint32_t operations;
     /* True when `submit` keeps the order of chains by itself; otherwise the
      * core hands over an element when the one before it succeeded */
     bool chains;
 };
 
+/* A later header only adds members, at the end: a table that was compiled with
+ * an older one is taken, and what it lacks is null. One that is larger than
+ * the library's is refused. All other structs of this header stay as they are
+ * within a version of it. */
 struct kvt_fs_ops {
     uint32_t size;    /* of this struct */
     uint32_t version; /* KVT_FS_VERSION */
@@ -436,6 +452,11 @@ struct kvt_fs_ops {
                      bool registered);
     /* Wrappers only: true. The core then mounts the inner adapter first. */
     bool wraps;
+    /* Carries out a READ or WRITE on the calling thread when that surely does
+     * not wait: bytes that the page cache has. Otherwise -EAGAIN, and nothing
+     * has happened: `execute` is asked then, also for the true error. Any
+     * thread; under the limits of `execute`. Null: everything may wait. */
+    int64_t (*try_now)(struct kvt_fs *fs, struct kvt_fs_elem *elem);
 };
 
 /* Base of a mount; the first member of an adapter's own struct. */
@@ -456,14 +477,18 @@ struct kvt_fs_queue {
     struct kvt_fs_elem *backlog; /* submitted, not handed over yet */
     struct kvt_fs_elem **backlog_end;
     size_t backlog_count;
-    struct kvt_fs_elem *posted;    /* atomic stack: done by other threads */
-    int woken;                     /* atomic */
-    int pushing;                   /* atomic: threads inside a post */
-    struct kvt_fs_shadow *shadows; /* elements with a deadline, under way */
-    struct kvt_fs_shadow **shadows_end;
-    size_t lingering;         /* of them, past their deadline */
-    size_t backlog_deadlines; /* chains of the backlog that have one */
-    unsigned held;            /* submitted elements only gather */
+    struct kvt_fs_elem *posted; /* atomic stack: done by other threads */
+    int woken;                  /* atomic */
+    int pushing;                /* atomic: threads inside a post */
+    struct kvt_fs_elem *ready;  /* their turn in their chain has come */
+    struct kvt_fs_elem **ready_end;
+    /* elements under way that have a deadline, by that: the earliest first */
+    struct kvt_fs_shadow *shadows;
+    struct kvt_fs_shadow *shadows_last;
+    size_t lingering;            /* in the adapter, past their deadline */
+    size_t backlog_deadlines;    /* chains of the backlog that have one */
+    int64_t backlog_deadline_ns; /* none of them is earlier */
+    unsigned held;               /* submitted elements only gather */
 };
 
 /* For adapters: ends one element inside poll. */
@@ -535,8 +560,10 @@ struct kvt_fs_module {
  * filled. */
 KVT_API int kvt_fs_mount(const char *name, const struct kvt_fs_mount_args *args,
                          struct kvt_fs **fs, struct kvt_error *err);
-/* Null is allowed. No queue, file, lock or memory may be open. */
-KVT_API void kvt_fs_unmount(struct kvt_fs *fs);
+/* 0, or -EBUSY while a queue or memory of the mount is open: then it stays as
+ * it was. No file or lock may be open. Waits for a probe that hangs. Null is
+ * allowed. */
+KVT_API int kvt_fs_unmount(struct kvt_fs *fs);
 
 #ifdef __cplusplus
 }

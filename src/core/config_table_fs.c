@@ -110,7 +110,8 @@ static const struct kvt_config_row mem_rows[] = {
      .help = "What the file system in memory is like, words parted by `,`: "
              "no_rename, no_noreplace, no_links, no_overwrite, no_exclusive, "
              "align4096, transfer64k, slices4, close_to_open, after_sync, "
-             "lost_on_kill, removed_gone, trash, shared, short_names."},
+             "lost_on_kill, removed_gone, trash, shared, no_punch, "
+             "short_names."},
 };
 
 static const struct kvt_config_row fault_rows[] = {

@@ -287,7 +287,10 @@ void kvt_crash_describe(struct kvt_fs *base, uint64_t position, size_t state,
 {
     struct crash_fs *fs = (struct crash_fs *)base;
     pthread_mutex_lock(&fs->mutex);
-    struct kvt_crash_fate *fates = kvt_crash_fates(&fs->log, position, state);
+    struct kvt_crash_fate *fates =
+        position <= fs->log.op_count
+            ? kvt_crash_fates(&fs->log, position, state)
+            : NULL; /* there is no such state */
     size_t at = 0;
     text[0] = '\0';
     for (size_t i = 0; fates != NULL && i < position && at < size; i++) {

@@ -14,16 +14,19 @@
 struct kvt_fs_shadow {
     struct kvt_fs_elem elem;      /* first: what the adapter sees */
     struct kvt_fs_elem *original; /* null once it ended */
-    struct kvt_fs_shadow *newer;  /* in the queue's list */
-    struct kvt_fs_shadow **at;    /* where the list points to it */
+    /* in the queue's list, until it ended for its caller */
+    struct kvt_fs_shadow *sooner;
+    struct kvt_fs_shadow *later;
     struct kvt_slice *slices;
     char *paths;
     unsigned char *bounce; /* in place of foreign memory */
     void (*late)(void *late_arg, int64_t result);
     void *late_arg;
     struct kvt_fs_shadow *last; /* of its chain: it is freed last */
-    struct kvt_fs_file *orphan; /* of the last: a file that the chain opened
-                                   and that nobody knows of any more */
+    /* of the last: */
+    struct kvt_fs_file *orphan; /* a file that the chain opened and that nobody
+                                   knows of any more */
+    bool broken; /* an element of the chain failed, not for being late */
 };
 
 static bool is_write(const struct kvt_fs_elem *elem)
@@ -31,9 +34,16 @@ static bool is_write(const struct kvt_fs_elem *elem)
     return elem->op == KVT_FS_WRITE || elem->op == KVT_FS_PUBLISH;
 }
 
+/* Also when it says that it lies in memory of ours, and does not. */
 static bool is_foreign(const struct kvt_slice *slice)
 {
-    return slice->mem == NULL || !kvt_mem_is_ours(slice->mem);
+    if (slice->mem == NULL || !kvt_mem_is_ours(slice->mem)) {
+        return true;
+    }
+    uintptr_t into =
+        (uintptr_t)slice->base - (uintptr_t)kvt_mem_base(slice->mem);
+    size_t size = kvt_mem_size(slice->mem);
+    return into > size || slice->size > size - into;
 }
 
 /* Making ------------------------------------------------------------------ */
@@ -165,71 +175,70 @@ static struct kvt_fs_shadow *shadow_new(struct kvt_fs_elem *original,
 
 /* Starting ---------------------------------------------------------------- */
 
-/* Oldest first: chains end in their order. */
+/* By their deadlines, those of one chain in its order: mostly at the end. */
 static void enlist(struct kvt_fs_queue *queue, struct kvt_fs_shadow *shadow)
 {
-    shadow->newer = NULL;
-    shadow->at = queue->shadows_end;
-    *queue->shadows_end = shadow;
-    queue->shadows_end = &shadow->newer;
+    struct kvt_fs_shadow *sooner = queue->shadows_last;
+    while (sooner != NULL &&
+           sooner->elem.deadline_ns > shadow->elem.deadline_ns) {
+        sooner = sooner->sooner;
+    }
+    shadow->sooner = sooner;
+    shadow->later = sooner != NULL ? sooner->later : queue->shadows;
+    *(sooner != NULL ? &sooner->later : &queue->shadows) = shadow;
+    *(shadow->later != NULL ? &shadow->later->sooner : &queue->shadows_last) =
+        shadow;
 }
 
 static void delist(struct kvt_fs_shadow *shadow)
 {
     struct kvt_fs_queue *queue = shadow->elem.queue;
-    *shadow->at = shadow->newer;
-    if (shadow->newer != NULL) {
-        shadow->newer->at = shadow->at;
-    } else {
-        queue->shadows_end = shadow->at;
-    }
+    *(shadow->sooner != NULL ? &shadow->sooner->later : &queue->shadows) =
+        shadow->later;
+    *(shadow->later != NULL ? &shadow->later->sooner : &queue->shadows_last) =
+        shadow->sooner;
 }
 
 /* The adapter never sees a chain that could not be copied, but for the close
- * of a file, which goes without a deadline. */
-static void fail_chain(struct kvt_fs_queue *queue, struct kvt_fs_elem *chain)
+ * of a file, which goes without a deadline: now, or after the others failed. */
+static struct kvt_fs_elem *fail_chain(struct kvt_fs_elem *chain)
 {
-    while (chain != NULL) {
-        struct kvt_fs_elem *rest = chain->then;
-        chain->then = NULL;
-        if (kvt_fs_closes(chain)) {
-            chain->deadline_ns = 0;
-            kvt_fs_start(queue, chain);
-        } else {
-            kvt_fs_complete(chain, -ENOMEM);
-        }
-        chain = rest;
+    for (struct kvt_fs_elem *elem = chain; elem != NULL; elem = elem->then) {
+        elem->deadline_ns = 0;
     }
+    if (kvt_fs_closes(chain)) {
+        return chain;
+    }
+    chain->result = -ENOMEM;
+    kvt_fs_push_posted(chain);
+    return NULL;
 }
 
-void kvt_fs_shadow_start(struct kvt_fs_queue *queue, struct kvt_fs_elem *chain)
+struct kvt_fs_elem *kvt_fs_shadow_chain(struct kvt_fs_queue *queue,
+                                        struct kvt_fs_elem *chain)
 {
     struct kvt_fs_elem *first = NULL;
     struct kvt_fs_elem **end = &first;
+    struct kvt_fs_shadow *last = NULL;
     for (struct kvt_fs_elem *at = chain; at != NULL; at = at->then) {
-        struct kvt_fs_shadow *shadow = shadow_new(at, chain->deadline_ns);
-        if (shadow == NULL) {
+        last = shadow_new(at, chain->deadline_ns);
+        if (last == NULL) {
             while (first != NULL) {
                 struct kvt_fs_elem *rest = first->then;
                 shadow_free((struct kvt_fs_shadow *)first);
                 first = rest;
             }
-            fail_chain(queue, chain);
-            return;
+            return fail_chain(chain);
         }
-        shadow->elem.then = NULL;
-        *end = &shadow->elem;
-        end = &shadow->elem.then;
-    }
-    struct kvt_fs_elem *last = first;
-    while (last->then != NULL) {
-        last = last->then;
+        last->elem.then = NULL;
+        *end = &last->elem;
+        end = &last->elem.then;
     }
     for (struct kvt_fs_elem *at = first; at != NULL; at = at->then) {
-        ((struct kvt_fs_shadow *)at)->last = (struct kvt_fs_shadow *)last;
+        ((struct kvt_fs_shadow *)at)->last = last;
         enlist(queue, (struct kvt_fs_shadow *)at);
     }
-    kvt_fs_start(queue, first);
+    return first;
 }
 
 /* Ending ------------------------------------------------------------------ */
@@ -253,11 +262,13 @@ static void deliver(struct kvt_fs_shadow *shadow)
 {
     struct kvt_fs_elem *original = shadow->original;
     int64_t result = shadow->elem.result;
-    if (result == -ECANCELED && kvt_clock_ns() >= shadow->elem.deadline_ns) {
+    if (result == -ECANCELED && !shadow->last->broken &&
+        kvt_clock_ns() >= shadow->elem.deadline_ns) {
         shadow_free(shadow);
         end_unstarted(original);
         return;
     }
+    shadow->last->broken = shadow->last->broken || result < 0;
     if (!is_write(original) && result > 0) {
         copy_foreign(shadow, false, (uint64_t)result);
     }
@@ -300,7 +311,6 @@ static bool close_orphan(struct kvt_fs_shadow *shadow)
     queue->lingering++;
     queue->in_adapter++;
     __atomic_fetch_add(&queue->fs->core->in_flight, 1, __ATOMIC_RELAXED);
-    enlist(queue, shadow);
     kvt_fs_start(queue, elem);
     return true;
 }
@@ -309,8 +319,8 @@ static void shadow_done(struct kvt_fs_elem *elem)
 {
     struct kvt_fs_shadow *shadow = (struct kvt_fs_shadow *)elem;
     struct kvt_fs_queue *queue = elem->queue;
-    delist(shadow);
     if (shadow->original != NULL) {
+        delist(shadow);
         deliver(shadow);
         return;
     }
@@ -329,23 +339,14 @@ static void shadow_done(struct kvt_fs_elem *elem)
 
 int64_t kvt_fs_deadline_next(const struct kvt_fs_queue *queue)
 {
-    int64_t next = 0;
-    const struct kvt_fs_elem *chain =
-        queue->backlog_deadlines > 0 ? queue->backlog : NULL;
-    for (; chain != NULL; chain = chain->next) {
-        int64_t deadline = chain->deadline_ns;
-        if (deadline != 0 && (next == 0 || deadline < next)) {
-            next = deadline;
-        }
+    int64_t waiting_ns =
+        queue->backlog_deadlines > 0 ? queue->backlog_deadline_ns : 0;
+    int64_t under_way_ns =
+        queue->shadows != NULL ? queue->shadows->elem.deadline_ns : 0;
+    if (waiting_ns == 0 || under_way_ns == 0) {
+        return waiting_ns + under_way_ns;
     }
-    for (const struct kvt_fs_shadow *shadow = queue->shadows; shadow != NULL;
-         shadow = shadow->newer) {
-        int64_t deadline = shadow->elem.deadline_ns;
-        if (shadow->original != NULL && (next == 0 || deadline < next)) {
-            next = deadline;
-        }
-    }
-    return next;
+    return waiting_ns < under_way_ns ? waiting_ns : under_way_ns;
 }
 
 static void append_to_backlog(struct kvt_fs_queue *queue,
@@ -372,7 +373,6 @@ static void expire_close(struct kvt_fs_queue *queue, struct kvt_fs_elem *elem)
     }
     shadow->original = NULL;
     shadow->last = shadow;
-    enlist(queue, shadow);
     append_to_backlog(queue, &shadow->elem);
     queue->lingering++;
     queue->completed++;
@@ -395,23 +395,35 @@ static void expire_unstarted(struct kvt_fs_queue *queue,
     }
 }
 
-/* Chains that wait for the adapter. */
+/* Chains that wait for the adapter, in their order. The backlog may be long: it
+ * is looked through when one of it may be due, and then the next is known. */
 static void expire_backlog(struct kvt_fs_queue *queue, int64_t now_ns)
 {
     struct kvt_fs_elem **at = &queue->backlog;
     struct kvt_fs_elem *expired = NULL;
+    struct kvt_fs_elem **end = &expired;
+    int64_t next_ns = 0;
+    if (queue->backlog_deadlines == 0 || now_ns < queue->backlog_deadline_ns) {
+        return;
+    }
     while (*at != NULL) {
         struct kvt_fs_elem *chain = *at;
-        if (chain->deadline_ns == 0 || chain->deadline_ns > now_ns) {
+        int64_t deadline_ns = chain->deadline_ns;
+        if (deadline_ns == 0 || deadline_ns > now_ns) {
+            if (deadline_ns != 0 && (next_ns == 0 || deadline_ns < next_ns)) {
+                next_ns = deadline_ns;
+            }
             at = &chain->next;
             continue;
         }
         *at = chain->next;
         queue->backlog_deadlines--;
-        chain->next = expired;
-        expired = chain;
+        *end = chain;
+        end = &chain->next;
     }
+    *end = NULL;
     queue->backlog_end = at;
+    queue->backlog_deadline_ns = next_ns;
     while (expired != NULL) {
         struct kvt_fs_elem *next = expired->next;
         while (expired != NULL) {
@@ -427,12 +439,9 @@ static void expire_backlog(struct kvt_fs_queue *queue, int64_t now_ns)
 static void expire_shadows(struct kvt_fs_queue *queue, int64_t now_ns)
 {
     struct kvt_fs_shadow *shadow = queue->shadows;
-    while (shadow != NULL) {
+    while (shadow != NULL && shadow->elem.deadline_ns <= now_ns) {
         struct kvt_fs_elem *original = shadow->original;
-        if (original == NULL || shadow->elem.deadline_ns > now_ns) {
-            shadow = shadow->newer;
-            continue;
-        }
+        delist(shadow);
         shadow->original = NULL;
         hold_memory(shadow, true);
         queue->lingering++;

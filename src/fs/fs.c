@@ -47,11 +47,7 @@ bool kvt_fs_paths_are_inside(const struct kvt_fs_elem *elem)
 
 int kvt_fs_probe(struct kvt_fs *fs)
 {
-    if (fs->ops->probe != NULL) {
-        return fs->ops->probe(fs);
-    }
-    struct kvt_fs_usage usage;
-    return fs->ops->usage(fs, &usage);
+    return kvt_fs_prober_ask(fs->core->prober);
 }
 
 int kvt_fs_mkdirs(struct kvt_fs *fs, const char *path)
@@ -66,18 +62,32 @@ int kvt_fs_list(struct kvt_fs *fs, const char *path, bool sizes,
                                 : -EINVAL;
 }
 
+static int remove_file(struct kvt_fs *fs, const char *path)
+{
+    struct kvt_fs_elem remove = {.op = KVT_FS_REMOVE, .path = path};
+    return (int)kvt_fs_run(fs, &remove);
+}
+
+int kvt_fs_rename_by_link(struct kvt_fs *fs, const char *from, const char *to)
+{
+    int rc = kvt_fs_link(fs, from, to);
+    if (rc != 0) {
+        return rc;
+    }
+    rc = remove_file(fs, from);
+    if (rc != 0 && rc != -ENOENT) { /* not half-done: one name, the old one */
+        remove_file(fs, to);
+        return rc;
+    }
+    return 0;
+}
+
 int kvt_fs_rename(struct kvt_fs *fs, const char *from, const char *to,
                   bool replace)
 {
     bool inside = path_is_inside(from) && path_is_inside(to);
     if (inside && !replace && !fs->facts.rename_noreplace) {
-        /* a second name does not replace either */
-        int rc = kvt_fs_link(fs, from, to);
-        if (rc == 0) {
-            struct kvt_fs_elem remove = {.op = KVT_FS_REMOVE, .path = from};
-            kvt_fs_run(fs, &remove);
-        }
-        return rc;
+        return kvt_fs_rename_by_link(fs, from, to);
     }
     return inside ? fs->ops->rename(fs, from, to, replace) : -EINVAL;
 }
@@ -101,6 +111,11 @@ struct removal {
 
 static int remove_below(struct removal *removal);
 
+static int remove_name(struct removal *removal)
+{
+    return remove_file(removal->fs, removal->path);
+}
+
 static int remove_one(const struct kvt_fs_dirent *entry, void *arg)
 {
     struct removal *removal = arg;
@@ -112,23 +127,22 @@ static int remove_one(const struct kvt_fs_dirent *entry, void *arg)
     removal->path[above] = '/';
     memcpy(removal->path + above + 1, entry->name, name + 1);
     removal->size = above + 1 + name;
-    int64_t rc;
-    if (entry->type == KVT_FS_TYPE_DIRECTORY) {
-        rc = remove_below(removal);
-    } else {
-        struct kvt_fs_elem remove = {.op = KVT_FS_REMOVE,
-                                     .path = removal->path};
-        rc = kvt_fs_run(removal->fs, &remove);
-    }
+    int rc = entry->type == KVT_FS_TYPE_DIRECTORY ? remove_below(removal)
+                                                  : remove_name(removal);
     removal->size = above;
     removal->path[above] = '\0';
-    return rc == -ENOENT ? 0 : (int)rc;
+    return rc == -ENOENT ? 0 : rc;
 }
 
+/* What is no directory, or is none any more, goes as a file does: a link is
+ * never followed. */
 static int remove_below(struct removal *removal)
 {
     const struct kvt_fs_ops *ops = removal->fs->ops;
     int rc = ops->list(removal->fs, removal->path, false, remove_one, removal);
+    if (rc == -ENOTDIR || rc == -ELOOP) {
+        return remove_name(removal);
+    }
     return rc == 0 ? ops->rmdir(removal->fs, removal->path) : rc;
 }
 
@@ -211,20 +225,26 @@ void kvt_fs_counters(const struct kvt_fs *fs, struct kvt_fs_counters *counters)
 
 int64_t kvt_fs_run(struct kvt_fs *fs, struct kvt_fs_elem *elem)
 {
-    if (fs->ops->queue == NULL) {
+    if (fs->ops->queue == NULL && elem->deadline_ns == 0) {
         elem->result = kvt_fs_perform(fs, elem);
         return elem->result;
     }
     struct kvt_fs_queue *queue;
-    struct kvt_fs_queue_options options = {sizeof options, 1, true};
+    bool works = elem->deadline_ns == 0;
+    struct kvt_fs_queue_options options = {sizeof options, 1, works};
     int rc = kvt_fs_queue_open(fs, &options, &queue);
+    if (rc != 0 && fs->ops->execute != NULL) {
+        /* without memory for a queue files are closed all the same */
+        elem->result = kvt_fs_perform(fs, elem);
+        return elem->result;
+    }
     if (rc != 0) {
         return rc;
     }
     elem->flags &= ~(uint32_t)KVT_FS_THEN;
     elem->done = NULL;
     kvt_fs_submit(queue, elem, 1);
-    while (kvt_fs_in_flight(queue) > 0) {
+    while (kvt_fs_in_flight(queue) > 0 || kvt_fs_lingering(queue) > 0) {
         kvt_fs_poll(queue, 1, 0);
     }
     kvt_fs_queue_close(queue);

@@ -89,6 +89,9 @@ static int64_t mem_execute(struct kvt_fs *fs, struct kvt_fs_elem *elem)
     case KVT_FS_SYNC:
         return mem_sync(mount, elem);
     case KVT_FS_PUNCH:
+        if (kvt_memfs_has(mount, MEMFS_NO_PUNCH)) {
+            return -EOPNOTSUPP;
+        }
         return kvt_memfs_punch(mount, elem);
     case KVT_FS_OPEN:
         return kvt_memfs_open(mount, elem);
@@ -177,6 +180,9 @@ static int mem_mount(const struct kvt_fs_mount_args *args, struct kvt_fs **out,
 {
     uint32_t words;
     int rc = kvt_memfs_words(args->config, &words, err);
+    if (rc == KVT_OK) {
+        rc = kvt_memfs_check_direct(args->config, words, err);
+    }
     if (rc != KVT_OK) {
         return rc;
     }

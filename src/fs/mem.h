@@ -33,11 +33,15 @@ enum memfs_word {
     MEMFS_SHARED = 1u << 12,
     MEMFS_SHORT_NAMES = 1u << 13,
     MEMFS_NO_EXCLUSIVE = 1u << 14,
+    MEMFS_NO_PUNCH = 1u << 15,
 };
 
 /* mem_words.c: reads mem.facts. KVT_OK, or a public code with `err` filled. */
 int kvt_memfs_words(const struct kvt_config *config, uint32_t *words,
                     struct kvt_error *err);
+/* A mount cannot keep `direct` if its facts say otherwise: the same. */
+int kvt_memfs_check_direct(const struct kvt_config *config, uint32_t words,
+                           struct kvt_error *err);
 /* The facts of a mount with these words. */
 void kvt_memfs_facts(uint32_t words, struct kvt_fs_facts *facts);
 

@@ -26,6 +26,7 @@ static const struct {
     {"removed_gone", MEMFS_REMOVED_GONE},
     {"trash", MEMFS_TRASH},
     {"shared", MEMFS_SHARED},
+    {"no_punch", MEMFS_NO_PUNCH},
     {"short_names", MEMFS_SHORT_NAMES},
 };
 #define WORD_COUNT (sizeof all_words / sizeof all_words[0])
@@ -65,9 +66,8 @@ static uint32_t find_word(const char *name, size_t size)
     return 0;
 }
 
-/* A mount cannot keep `direct` if its facts say otherwise. */
-static int check_direct(const struct kvt_config *config, uint32_t words,
-                        struct kvt_error *err)
+int kvt_memfs_check_direct(const struct kvt_config *config, uint32_t words,
+                           struct kvt_error *err)
 {
     struct kvt_setting direct;
     bool aligned = (words & MEMFS_ALIGN4096) != 0;
@@ -116,7 +116,7 @@ int kvt_memfs_words(const struct kvt_config *config, uint32_t *words,
                              "exclude each other",
                              setting.key, setting.value, setting.source);
     }
-    return check_direct(config, *words, err);
+    return KVT_OK;
 }
 
 void kvt_memfs_facts(uint32_t words, struct kvt_fs_facts *facts)
@@ -149,7 +149,7 @@ void kvt_memfs_facts(uint32_t words, struct kvt_fs_facts *facts)
         .concurrent_writers = true,
         .removed_stays_readable = (words & MEMFS_REMOVED_GONE) == 0,
         .remove_frees_space = (words & MEMFS_TRASH) == 0,
-        .punch_hole = true,
+        .punch_hole = (words & MEMFS_NO_PUNCH) == 0,
         .bytes_outlive_process = (words & MEMFS_LOST_ON_KILL) == 0,
         .size_exact_while_open = !late,
         .shared = shared,

@@ -27,11 +27,19 @@ static struct kvt_mem *mem_new(struct kvt_fs *fs, void *base, size_t size)
     struct kvt_mem *mem = calloc(1, sizeof *mem);
     if (mem != NULL) {
         mem->fs = fs;
+        __atomic_fetch_add(&fs->core->open, 1, __ATOMIC_RELEASE);
         mem->base = base;
         mem->size = size;
         pthread_mutex_init(&mem->mutex, NULL);
     }
     return mem;
+}
+
+static void mem_delete(struct kvt_mem *mem)
+{
+    __atomic_fetch_sub(&mem->fs->core->open, 1, __ATOMIC_RELEASE);
+    pthread_mutex_destroy(&mem->mutex);
+    free(mem);
 }
 
 static void mem_destroy(struct kvt_mem *mem)
@@ -42,8 +50,7 @@ static void mem_destroy(struct kvt_mem *mem)
     } else if (!mem->registered) {
         free(mem->base);
     }
-    pthread_mutex_destroy(&mem->mutex);
-    free(mem);
+    mem_delete(mem);
 }
 
 static int allocate(struct kvt_mem *mem)
@@ -71,8 +78,7 @@ int kvt_mem_alloc(struct kvt_fs *fs, size_t size, struct kvt_mem **out)
     }
     int rc = allocate(mem);
     if (rc != 0) {
-        pthread_mutex_destroy(&mem->mutex);
-        free(mem);
+        mem_delete(mem);
         return rc;
     }
     *out = mem;
@@ -96,8 +102,7 @@ int kvt_mem_register(struct kvt_fs *fs, void *base, size_t size,
         rc = fs->ops->mem_register(fs, base, size, &mem->cookie);
     }
     if (rc != 0) {
-        pthread_mutex_destroy(&mem->mutex);
-        free(mem);
+        mem_delete(mem);
         return rc;
     }
     *out = mem;

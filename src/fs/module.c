@@ -108,7 +108,9 @@ static int check_adapter(const struct kvt_fs_ops *ops, const char *file,
         kvt_error_prefix(err, "%s", file);
         return KVT_ERR_NOT_SUPPORTED;
     }
-    if (ops->wraps) {
+    struct kvt_fs_ops full;
+    kvt_fs_full_table(ops, &full);
+    if (full.wraps) {
         return refuse(file, "wrappers have to be part of the library", err,
                       "is a wrapper");
     }

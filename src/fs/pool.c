@@ -33,13 +33,23 @@ enum {
     ALL_WAIT = 1024
 };
 
+enum {
+    SHARED_BYTES = 256 << 10,
+    QUICK_BYTES = 256 << 10, /* a write into memory: tens of microseconds */
+};
+
 struct pool_queue {
     struct kvt_fs_queue base;
     struct kvt_fs_pool *pool;
     bool poll_works;
     bool no_threads; /* none can be had: the poller has to carry out all */
-    /* a chain for the poller itself: a batch of one meets no lock */
+    /* chains for the poller itself: a batch of one meets no lock */
     struct kvt_fs_elem *mine;
+    struct kvt_fs_elem **mine_end;
+    /* carried out at once, by who submitted them: done in the next poll */
+    struct kvt_fs_elem *now;
+    struct kvt_fs_elem **now_end;
+    bool shared; /* the last large one went to a thread */
     /* under pool->mutex */
     struct kvt_fs_elem *unstarted;
     struct kvt_fs_elem **unstarted_end;
@@ -198,6 +208,13 @@ static void relax(void)
 #endif
 }
 
+static void carry_out_aside(struct kvt_fs *fs, struct kvt_fs_elem *elem)
+{
+    elem->result = kvt_fs_chain_cancels(elem, false) ? -ECANCELED
+                                                     : kvt_fs_perform(fs, elem);
+    kvt_fs_push_posted(elem);
+}
+
 static void hand_in(struct pool_queue *queue, struct kvt_fs_elem *chain,
                     struct kvt_fs_elem *last, size_t count)
 {
@@ -235,10 +252,7 @@ static void *worker(void *arg)
         struct kvt_fs_elem *single = take_aside(pool);
         if (single != NULL) {
             pthread_mutex_unlock(&pool->mutex);
-            single->result = kvt_fs_chain_cancels(single, false)
-                                 ? -ECANCELED
-                                 : kvt_fs_perform(pool->fs, single);
-            kvt_fs_push_posted(single);
+            carry_out_aside(pool->fs, single);
             pthread_mutex_lock(&pool->mutex);
             continue;
         }
@@ -326,94 +340,185 @@ static bool poller_may_take(const struct pool_queue *queue,
            (queue->no_threads || (chain->flags & KVT_FS_NOT_INLINE) == 0);
 }
 
-/* Keeps the first chain for the poller; returns the rest. */
-static struct kvt_fs_elem *keep_one(struct pool_queue *queue,
-                                    struct kvt_fs_elem *first)
+static struct kvt_fs_elem *last_of_chain(struct kvt_fs_elem *elem)
 {
-    struct kvt_fs_elem *last = first;
-    if (!queue->poll_works || queue->mine != NULL ||
-        !poller_may_take(queue, first)) {
-        return first;
+    while ((elem->flags & KVT_FS_THEN) != 0) {
+        elem = elem->next;
     }
-    while ((last->flags & KVT_FS_THEN) != 0) {
-        last = last->next;
-    }
-    struct kvt_fs_elem *rest = last->next;
+    return elem;
+}
+
+/* Is it over sooner than another thread would have it? */
+static bool is_quick(const struct pool_queue *queue,
+                     const struct kvt_fs_elem *elem)
+{
+    return elem->op == KVT_FS_WRITE && (elem->flags & KVT_FS_THEN) == 0 &&
+           !queue->pool->fs->facts.direct &&
+           kvt_fs_elem_bytes(elem) <= QUICK_BYTES;
+}
+
+/* Would the poller, which has others to look after, wait for a device? */
+static bool waits(const struct pool_queue *queue,
+                  const struct kvt_fs_elem *elem)
+{
+    return (elem->op == KVT_FS_READ || elem->op == KVT_FS_WRITE) &&
+           (elem->flags & KVT_FS_THEN) == 0 && queue->base.in_adapter > 1 &&
+           !is_quick(queue, elem);
+}
+
+static void keep(struct pool_queue *queue, struct kvt_fs_elem *chain,
+                 struct kvt_fs_elem *last)
+{
     last->next = NULL;
-    queue->mine = first;
+    *queue->mine_end = chain;
+    queue->mine_end = &last->next;
+}
+
+/* Keeps for the poller what is quick, and one more chain; returns the rest. */
+static struct kvt_fs_elem *keep_some(struct pool_queue *queue,
+                                     struct kvt_fs_elem *first)
+{
+    struct kvt_fs_elem *rest = NULL;
+    struct kvt_fs_elem **end = &rest;
+    while (first != NULL) {
+        struct kvt_fs_elem *last = last_of_chain(first);
+        struct kvt_fs_elem *next = last->next;
+        bool mine = queue->poll_works && poller_may_take(queue, first) &&
+                    (is_quick(queue, first) ||
+                     (queue->mine == NULL && !waits(queue, first)));
+        if (mine) {
+            keep(queue, first, last);
+        } else {
+            *end = first;
+            end = &last->next;
+            *end = NULL;
+        }
+        first = next;
+    }
     return rest;
 }
 
-static void pool_queue_submit(struct kvt_fs_queue *base,
-                              struct kvt_fs_elem *first)
+/* Large copies out of the page cache are shared with a thread, one and one: for
+ * small ones it is not worth waking it. */
+static bool is_for_another(struct pool_queue *queue,
+                           const struct kvt_fs_elem *elem)
 {
-    struct pool_queue *queue = (struct pool_queue *)base;
-    first = keep_one(queue, first);
-    if (first == NULL) {
-        return;
+    if (queue->base.in_adapter <= 1 || kvt_fs_elem_bytes(elem) < SHARED_BYTES) {
+        return false;
     }
+    queue->shared = !queue->shared;
+    return queue->shared;
+}
+
+/* Carries out what does not wait; returns the rest. */
+static struct kvt_fs_elem *take_now(struct pool_queue *queue,
+                                    struct kvt_fs_elem *first)
+{
+    struct kvt_fs *fs = queue->pool->fs;
+    struct kvt_fs_elem *rest = NULL;
+    struct kvt_fs_elem **end = &rest;
+    bool in_chain = false;
+    if (fs->ops->try_now == NULL || !queue->poll_works ||
+        queue->base.in_adapter <= 1) {
+        return first; /* one alone is the poller's, whether it waits or not */
+    }
+    for (struct kvt_fs_elem *next; first != NULL; first = next) {
+        bool then = (first->flags & KVT_FS_THEN) != 0;
+        bool elsewhere = in_chain || then || is_for_another(queue, first);
+        int64_t result = elsewhere ? -EAGAIN : kvt_fs_try_now(fs, first);
+        struct kvt_fs_elem ***to = result != -EAGAIN ? &queue->now_end : &end;
+        next = first->next;
+        in_chain = then;
+        first->result = result;
+        first->next = NULL;
+        **to = first;
+        *to = &first->next;
+    }
+    return rest;
+}
+
+/* For the pool's threads, which one more piece of work wakes. */
+static void give_away(struct pool_queue *queue, struct kvt_fs_elem *first)
+{
     struct kvt_fs_elem *last = first;
     size_t chains = 1;
-    while (last->next != NULL) {
+    for (; last->next != NULL; last = last->next) {
         chains += (last->flags & KVT_FS_THEN) == 0;
-        last = last->next;
     }
     pthread_mutex_lock(&queue->pool->mutex);
     line_up(queue, first, last, chains);
     pthread_mutex_unlock(&queue->pool->mutex);
 }
 
+static void pool_queue_submit(struct kvt_fs_queue *base,
+                              struct kvt_fs_elem *first)
+{
+    struct pool_queue *queue = (struct pool_queue *)base;
+    first = take_now(queue, first);
+    if (first == NULL) {
+        return;
+    }
+    first = keep_some(queue, first);
+    if (first == NULL) {
+        return;
+    }
+    give_away(queue, first);
+}
+
 static struct kvt_fs_elem *take_own(struct pool_queue *queue)
 {
     struct kvt_fs_pool *pool = queue->pool;
     struct kvt_fs_elem *chain = queue->mine;
-    queue->mine = NULL;
-    if (chain == NULL) {
-        pthread_mutex_lock(&pool->mutex);
-        if (poller_may_take(queue, queue->unstarted)) {
-            chain = take_chain(queue);
+    if (chain != NULL) {
+        struct kvt_fs_elem *last = last_of_chain(chain);
+        queue->mine = last->next;
+        if (queue->mine == NULL) {
+            queue->mine_end = &queue->mine;
         }
-        pthread_mutex_unlock(&pool->mutex);
+        last->next = NULL;
+        return chain;
     }
+    pthread_mutex_lock(&pool->mutex);
+    if (poller_may_take(queue, queue->unstarted) &&
+        !waits(queue, queue->unstarted)) {
+        chain = take_chain(queue);
+    }
+    pthread_mutex_unlock(&pool->mutex);
     return chain;
 }
 
-/* The polling thread carries out one of its own chains. */
-static bool poller_works(struct pool_queue *queue)
+static void complete_all(struct kvt_fs_elem *elem)
 {
-    struct kvt_fs_elem *chain = take_own(queue);
-    if (chain == NULL) {
-        return false;
-    }
-    struct kvt_fs_elem *last;
-    size_t count;
-    carry_out(queue->pool, chain, &last, &count);
-    for (struct kvt_fs_elem *elem = chain; elem != NULL;) {
+    while (elem != NULL) {
         struct kvt_fs_elem *next = elem->next;
         kvt_fs_complete(elem, elem->result);
         elem = next;
     }
-    return true;
 }
 
-/* The poller may not wait for long, and so carries out nothing itself: a
- * thread has to take what was kept for it. */
-static void leave_to_workers(struct pool_queue *queue)
+/* The polling thread carries out one of its own chains; but not what was kept
+ * when it was alone and would wait now that others are there. */
+static bool poller_works(struct pool_queue *queue)
 {
-    struct kvt_fs_pool *pool = queue->pool;
-    struct kvt_fs_elem *mine = queue->mine;
-    queue->mine = NULL;
-    pthread_mutex_lock(&pool->mutex);
-    if (mine != NULL) {
-        struct kvt_fs_elem *last = mine;
-        while (last->next != NULL) {
-            last = last->next;
-        }
-        line_up(queue, mine, last, 1);
-    } else if (queue->unstarted != NULL) {
-        call_workers(pool, 1, true);
+    struct kvt_fs *fs = queue->pool->fs;
+    struct kvt_fs_elem *chain = take_own(queue);
+    if (chain == NULL) {
+        return false;
     }
-    pthread_mutex_unlock(&pool->mutex);
+    if (!queue->no_threads && waits(queue, chain)) {
+        int64_t result = kvt_fs_try_now(fs, chain);
+        if (result == -EAGAIN) {
+            give_away(queue, chain);
+            return false;
+        }
+        kvt_fs_complete(chain, result);
+        return true;
+    }
+    struct kvt_fs_elem *last;
+    size_t count;
+    carry_out(queue->pool, chain, &last, &count);
+    complete_all(chain);
+    return true;
 }
 
 /* The poller goes to sleep, and work of the pool is not started: whoever
@@ -424,6 +529,20 @@ static void call_all(struct kvt_fs_pool *pool)
     call_workers(pool, __atomic_load_n(&pool->unstarted, __ATOMIC_RELAXED),
                  true);
     pthread_mutex_unlock(&pool->mutex);
+}
+
+/* The poller may not wait for long, and so carries out nothing itself: a
+ * thread has to take what was kept for it. */
+static void leave_to_workers(struct pool_queue *queue)
+{
+    struct kvt_fs_elem *mine = queue->mine;
+    queue->mine = NULL;
+    queue->mine_end = &queue->mine;
+    if (mine != NULL) {
+        give_away(queue, mine);
+    } else if (__atomic_load_n(&queue->pool->unstarted, __ATOMIC_RELAXED) > 0) {
+        call_all(queue->pool); /* fewer may have been called than there are */
+    }
 }
 
 /* Looks for the end of what others carry out, for a moment. */
@@ -474,7 +593,13 @@ static void pool_queue_poll(struct kvt_fs_queue *base, size_t min,
                             int64_t deadline_ns)
 {
     struct pool_queue *queue = (struct pool_queue *)base;
-    if (queue->no_threads) {
+    if (queue->now != NULL) {
+        struct kvt_fs_elem *now = queue->now;
+        queue->now = NULL;
+        queue->now_end = &queue->now;
+        complete_all(now);
+        min = 0; /* take what is done by now, and let the caller look */
+    } else if (queue->no_threads) {
         min = poller_works(queue) ? 0 : min;
     } else if (queue->poll_works && (min == 0 || deadline_ns != 0)) {
         if (base->in_adapter > 0) {
@@ -486,9 +611,6 @@ static void pool_queue_poll(struct kvt_fs_queue *base, size_t min,
     if (min == 0 &&
         __atomic_load_n(&queue->done_count, __ATOMIC_RELAXED) == 0) {
         return;
-    }
-    if (min > base->in_adapter && base->in_adapter > 0) {
-        min = base->in_adapter;
     }
     if (min > 0 && deadline_ns == 0 && base->in_adapter >= min &&
         is_busy(queue->pool)) {
@@ -548,6 +670,8 @@ static int pool_queue_open(struct kvt_fs *fs, uint32_t depth, bool poll_works,
     queue->pool = fs->core->pool;
     queue->poll_works = poll_works;
     queue->unstarted_end = &queue->unstarted;
+    queue->mine_end = &queue->mine;
+    queue->now_end = &queue->now;
     queue->done_end = &queue->done;
     *out = &queue->base;
     return 0;
@@ -592,21 +716,25 @@ const struct kvt_fs_queue_ops kvt_fs_pool_queue = {
     .chains = true,
 };
 
-void kvt_fs_pool_aside(struct kvt_fs_pool *pool, struct kvt_fs_elem *elem)
+void kvt_fs_pool_aside(struct kvt_fs_pool *pool, struct kvt_fs_elem *first)
 {
-    elem->next = NULL;
+    struct kvt_fs_elem *last = first;
+    size_t count = 1;
+    for (; last->next != NULL; last = last->next) {
+        count++;
+    }
     pthread_mutex_lock(&pool->mutex);
-    *pool->aside_end = elem;
-    pool->aside_end = &elem->next;
-    __atomic_fetch_add(&pool->unstarted, 1, __ATOMIC_RELAXED);
-    int rc = call_workers(pool, 1, true);
-    if (rc != 0) {
-        take_aside(pool); /* no thread at all: it was the only one */
+    bool any = call_workers(pool, count, true) == 0;
+    if (any) {
+        *pool->aside_end = first;
+        pool->aside_end = &last->next;
+        __atomic_fetch_add(&pool->unstarted, count, __ATOMIC_RELAXED);
     }
     pthread_mutex_unlock(&pool->mutex);
-    if (rc != 0) {
-        elem->result = rc;
-        kvt_fs_push_posted(elem);
+    while (!any && first != NULL) { /* no thread can be had: ourselves, then */
+        struct kvt_fs_elem *next = first->next;
+        carry_out_aside(pool->fs, first);
+        first = next;
     }
 }
 

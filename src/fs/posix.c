@@ -78,8 +78,12 @@ static int posix_set_direct(struct posix_fs *fs,
     if (!on && (strcmp(direct.value, "auto") != 0 || !auto_is_direct)) {
         return KVT_OK;
     }
-    fs->direct = kvt_posix_find_direct(fs) == 0;
-    if (on && !fs->direct) {
+    rc = kvt_posix_find_direct(fs);
+    fs->direct = rc == 0;
+    if (!on || rc == 0) {
+        return KVT_OK;
+    }
+    if (rc == -EINVAL) {
         return kvt_error_set(err, KVT_ERR_NOT_SUPPORTED, EINVAL, args->root,
                              "set direct to auto or off, or name a directory "
                              "on another file system",
@@ -87,7 +91,12 @@ static int posix_set_direct(struct posix_fs *fs,
                              "system refuses direct I/O, or only pretends",
                              direct.source);
     }
-    return KVT_OK;
+    return kvt_error_set(err, KVT_ERR_FILE_OPEN_FAIL, -rc, args->root,
+                         "set direct to auto or off, or mend what keeps files "
+                         "from being opened there",
+                         "direct = on (from %s) cannot be checked: there is no "
+                         "file to ask, and making one failed: %s",
+                         direct.source, strerror(-rc));
 }
 
 int kvt_posix_init(struct posix_fs *fs, const struct kvt_fs_mount_args *args,
@@ -104,6 +113,9 @@ int kvt_posix_init(struct posix_fs *fs, const struct kvt_fs_mount_args *args,
     }
     struct statvfs st;
     fs->direct = false;
+    fs->read_only = args->read_only;
+    fs->reads_wait = false;
+    fs->writes_wait = false;
     fs->root = open(args->root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fs->root < 0 || fstatvfs(fs->root, &st) != 0) {
         int errnum = errno;
@@ -158,5 +170,6 @@ const struct kvt_fs_ops kvt_fs_posix = {
     .summary = "a directory of a mounted file system, by blocking calls",
     .mount = posix_mount,
     .unmount = posix_unmount,
+    .try_now = kvt_posix_try_now,
     KVT_POSIX_CALLS,
 };

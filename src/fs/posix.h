@@ -7,8 +7,12 @@
 
 struct posix_fs {
     struct kvt_fs base;
-    int root;    /* descriptor of the root directory */
-    bool direct; /* files are opened with O_DIRECT */
+    int root;       /* descriptor of the root directory */
+    bool direct;    /* files are opened with O_DIRECT */
+    bool read_only; /* the mount makes nothing */
+    /* atomic: RWF_NOWAIT is of no use here */
+    bool reads_wait;
+    bool writes_wait;
 };
 
 struct posix_file {
@@ -32,6 +36,7 @@ void kvt_posix_fini(struct posix_fs *fs);
 /* src/fs/posix_elem.c: O_ flags of an open on this mount, without O_CLOEXEC. */
 int kvt_posix_open_flags(const struct kvt_fs *fs, uint32_t flags);
 int64_t kvt_posix_execute(struct kvt_fs *fs, struct kvt_fs_elem *elem);
+int64_t kvt_posix_try_now(struct kvt_fs *fs, struct kvt_fs_elem *elem);
 
 /* src/fs/posix_names.c: control calls, as in kvtier/fs.h. */
 /* Makes `path` below the directory `at`; `path` is written to. */
@@ -53,10 +58,11 @@ int kvt_posix_usage(struct kvt_fs *fs, struct kvt_fs_usage *usage);
 
 /* src/fs/posix_direct.c */
 /* Does the mount give blocks back out of the middle of a file? Asked of a file
- * without a name. */
+ * without a name: where none can be made, it does not. */
 bool kvt_posix_can_punch(const struct posix_fs *fs);
 /* Does the mount really transfer past the page cache, and at what alignment?
- * 0 and the facts filled; -EINVAL when it does not. */
+ * 0 and the facts filled; -EINVAL when it does not; another errno when no file
+ * could be asked. */
 int kvt_posix_find_direct(struct posix_fs *fs);
 
 /* src/fs/posix_lock.c: locks through flock(2). */

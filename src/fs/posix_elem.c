@@ -27,6 +27,21 @@ int kvt_posix_open_flags(const struct kvt_fs *fs, uint32_t flags)
     return open_flags;
 }
 
+static int size_of(const struct stat *st, uint64_t *size)
+{
+    if (!S_ISREG(st->st_mode)) {
+        return S_ISDIR(st->st_mode) ? -EISDIR : -EINVAL;
+    }
+    *size = (uint64_t)st->st_size;
+    return 0;
+}
+
+static int posix_file_size(int fd, uint64_t *size)
+{
+    struct stat st;
+    return fstat(fd, &st) == 0 ? size_of(&st, size) : -errno;
+}
+
 static int64_t posix_open(struct kvt_fs *fs, struct kvt_fs_elem *elem)
 {
     int flags = kvt_posix_open_flags(fs, elem->flags) | O_CLOEXEC;
@@ -42,14 +57,12 @@ static int64_t posix_open(struct kvt_fs *fs, struct kvt_fs_elem *elem)
         return rc;
     }
     if ((elem->flags & KVT_FS_WANT_SIZE) != 0) {
-        struct stat st;
-        if (fstat(file->fd, &st) != 0) {
-            int rc = -errno;
+        int rc = posix_file_size(file->fd, &elem->file_size);
+        if (rc != 0) {
             close(file->fd);
             free(file);
             return rc;
         }
-        elem->file_size = (uint64_t)st.st_size;
     }
     elem->file = &file->base;
     return 0;
@@ -121,6 +134,32 @@ static int64_t posix_transfer(struct kvt_fs_elem *elem)
     }
 }
 
+/* One that RWF_NOWAIT carries out whole; never a direct one, which waits for
+ * the device. Whether the file system knows the flag, one call tells: from then
+ * on it is not asked any more. */
+int64_t kvt_posix_try_now(struct kvt_fs *base, struct kvt_fs_elem *elem)
+{
+    struct posix_fs *fs = (struct posix_fs *)base;
+    bool write = elem->op == KVT_FS_WRITE;
+    bool *never = write ? &fs->writes_wait : &fs->reads_wait;
+    struct iovec pieces[PIECES_MAX];
+    if (fs->direct || elem->slice_count > PIECES_MAX ||
+        __atomic_load_n(never, __ATOMIC_RELAXED)) {
+        return -EAGAIN;
+    }
+    int fd = ((struct posix_file *)elem->file)->fd;
+    uint64_t bytes = kvt_fs_elem_bytes(elem);
+    int count = next_pieces(kvt_rest_of(elem), pieces);
+    ssize_t done =
+        write ? pwritev2(fd, pieces, count, (off_t)elem->offset, RWF_NOWAIT)
+              : preadv2(fd, pieces, count, (off_t)elem->offset, RWF_NOWAIT);
+    if (done < 0 && (errno == EOPNOTSUPP || errno == ENOSYS)) {
+        __atomic_store_n(never, true, __ATOMIC_RELAXED);
+    }
+    /* what was moved in part is moved once more, with the rest */
+    return done >= 0 && (uint64_t)done == bytes ? done : -EAGAIN;
+}
+
 /* The rest of the elements -------------------------------------------------*/
 
 static int64_t posix_sync(struct kvt_fs *fs, struct kvt_fs_elem *elem)
@@ -134,7 +173,7 @@ static int64_t posix_sync(struct kvt_fs *fs, struct kvt_fs_elem *elem)
         return fsync(fd) == 0 ? 0 : -errno;
     }
     int fd = openat(kvt_posix_root(fs), elem->path,
-                    O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+                    O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (fd < 0) {
         return -errno;
     }
@@ -158,11 +197,7 @@ static int64_t posix_stat(struct kvt_fs *fs, struct kvt_fs_elem *elem)
         0) {
         return -errno;
     }
-    if (!S_ISREG(st.st_mode)) {
-        return S_ISDIR(st.st_mode) ? -EISDIR : -EINVAL;
-    }
-    elem->file_size = (uint64_t)st.st_size;
-    return 0;
+    return size_of(&st, &elem->file_size);
 }
 
 int64_t kvt_posix_execute(struct kvt_fs *fs, struct kvt_fs_elem *elem)

@@ -21,12 +21,15 @@ struct posix_lock {
 };
 
 static pthread_mutex_t held_mutex = PTHREAD_MUTEX_INITIALIZER;
-static struct posix_lock *held; /* under held_mutex */
+/* under held_mutex, which nobody holds across a call that may block */
+static struct posix_lock *held; /* or being taken */
+static uint64_t forks;
 static pthread_once_t fork_guard = PTHREAD_ONCE_INIT;
 
 static void before_fork(void)
 {
     pthread_mutex_lock(&held_mutex);
+    forks++;
 }
 
 static void after_fork_parent(void)
@@ -64,46 +67,22 @@ static void write_holder(int fd, const char *holder)
     }
 }
 
-int kvt_posix_lock(struct kvt_fs *fs, const char *path, const char *holder,
-                   char *owner, size_t owner_size, struct kvt_fs_lock **out)
+/* Into the list, before a fork that it could miss: -EAGAIN after a fork since
+ * `forks_before`, whose child may have got the descriptor unseen. */
+static int enlist(struct posix_lock *lock, uint64_t forks_before)
 {
-    pthread_once(&fork_guard, install_fork_guard);
-    struct posix_lock *lock = calloc(1, sizeof *lock);
-    if (lock == NULL) {
-        return -ENOMEM;
-    }
-    pthread_mutex_lock(&held_mutex); /* no fork between open and the list */
-    int root = ((struct posix_fs *)fs)->root;
-    lock->fd =
-        openat(root, path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0666);
-    int rc = lock->fd < 0 ? -errno : 0;
-    while (rc == 0 && flock(lock->fd, LOCK_EX | LOCK_NB) != 0) {
-        rc = errno == EINTR ? 0 : -errno;
-        if (rc == -EWOULDBLOCK) {
-            read_owner(lock->fd, owner, owner_size);
-            rc = -EBUSY;
-        }
-    }
-    if (rc == 0) {
-        write_holder(lock->fd, holder);
-        lock->base.fs = fs;
+    pthread_mutex_lock(&held_mutex);
+    bool seen = forks == forks_before;
+    if (seen) {
         lock->next = held;
         held = lock;
-        *out = &lock->base;
     }
     pthread_mutex_unlock(&held_mutex);
-    if (rc != 0) {
-        if (lock->fd >= 0) {
-            close(lock->fd);
-        }
-        free(lock);
-    }
-    return rc;
+    return seen ? 0 : -EAGAIN;
 }
 
-void kvt_posix_unlock(struct kvt_fs_lock *base)
+static void delist(struct posix_lock *lock)
 {
-    struct posix_lock *lock = (struct posix_lock *)base;
     pthread_mutex_lock(&held_mutex);
     struct posix_lock **at = &held;
     while (*at != NULL && *at != lock) {
@@ -113,6 +92,67 @@ void kvt_posix_unlock(struct kvt_fs_lock *base)
         *at = lock->next;
     }
     pthread_mutex_unlock(&held_mutex);
+}
+
+/* Opens the file so that no child keeps it: the mutex is not held meanwhile,
+ * since a mount that hangs would keep every fork of the process waiting. */
+static int open_listed(int root, const char *path, struct posix_lock *lock)
+{
+    for (;;) {
+        pthread_mutex_lock(&held_mutex);
+        uint64_t before = forks;
+        pthread_mutex_unlock(&held_mutex);
+        lock->fd =
+            openat(root, path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0666);
+        if (lock->fd < 0) {
+            return -errno;
+        }
+        if (enlist(lock, before) == 0) {
+            return 0;
+        }
+        close(lock->fd);
+    }
+}
+
+int kvt_posix_lock(struct kvt_fs *fs, const char *path, const char *holder,
+                   char *owner, size_t owner_size, struct kvt_fs_lock **out)
+{
+    pthread_once(&fork_guard, install_fork_guard);
+    struct posix_lock *lock = calloc(1, sizeof *lock);
+    if (lock == NULL) {
+        return -ENOMEM;
+    }
+    lock->base.fs = fs;
+    int rc = open_listed(((struct posix_fs *)fs)->root, path, lock);
+    if (rc != 0) {
+        free(lock);
+        return rc;
+    }
+    while (flock(lock->fd, LOCK_EX | LOCK_NB) != 0) {
+        if (errno != EINTR) {
+            rc = -errno;
+            break;
+        }
+    }
+    if (rc == 0) {
+        write_holder(lock->fd, holder);
+        *out = &lock->base;
+        return 0;
+    }
+    if (rc == -EWOULDBLOCK) {
+        read_owner(lock->fd, owner, owner_size);
+        rc = -EBUSY;
+    }
+    delist(lock);
+    close(lock->fd);
+    free(lock);
+    return rc;
+}
+
+void kvt_posix_unlock(struct kvt_fs_lock *base)
+{
+    struct posix_lock *lock = (struct posix_lock *)base;
+    delist(lock);
     if (lock->fd >= 0) {
         write_holder(lock->fd, "");
         /* now, not when a child that was forked a moment ago lets go, too */

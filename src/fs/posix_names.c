@@ -74,8 +74,9 @@ static int describe(int dir, const struct dirent *name, bool sizes,
 int kvt_posix_list(struct kvt_fs *fs, const char *path, bool sizes,
                    kvt_fs_list_fn each, void *arg)
 {
-    int fd =
-        openat(kvt_posix_root(fs), path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    /* a link is no directory of ours, wherever it points */
+    int fd = openat(kvt_posix_root(fs), path,
+                    O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (fd < 0) {
         return -errno;
     }
@@ -125,7 +126,11 @@ int kvt_posix_rename(struct kvt_fs *fs, const char *from, const char *to,
     if (linkat(root, from, root, to, 0) != 0) {
         return -errno;
     }
-    unlinkat(root, from, 0);
+    if (unlinkat(root, from, 0) != 0 && errno != ENOENT) {
+        int rc = -errno; /* not half-done: one name, the old one */
+        unlinkat(root, to, 0);
+        return rc;
+    }
     return 0;
 }
 

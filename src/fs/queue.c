@@ -8,11 +8,18 @@
 #include <assert.h>
 #include <errno.h>
 #include <sched.h>
+#include <string.h>
 
 int kvt_fs_queue_open(struct kvt_fs *fs,
-                      const struct kvt_fs_queue_options *options,
+                      const struct kvt_fs_queue_options *given,
                       struct kvt_fs_queue **queue)
 {
+    struct kvt_fs_queue_options full = {.size = sizeof full};
+    const struct kvt_fs_queue_options *options = &full;
+    if (given->size < sizeof given->size || given->size > sizeof full) {
+        return -EINVAL;
+    }
+    memcpy(&full, given, given->size);
     const struct kvt_fs_queue_ops *ops =
         fs->ops->queue != NULL ? fs->ops->queue : &kvt_fs_pool_queue;
     uint32_t depth = options->depth != 0 ? options->depth : fs->facts.depth;
@@ -20,6 +27,7 @@ int kvt_fs_queue_open(struct kvt_fs *fs,
     if (rc != 0) {
         return rc;
     }
+    __atomic_fetch_add(&fs->core->open, 1, __ATOMIC_RELEASE);
     struct kvt_fs_queue *q = *queue;
     q->fs = fs;
     q->ops = ops;
@@ -33,10 +41,14 @@ int kvt_fs_queue_open(struct kvt_fs *fs,
     q->posted = NULL;
     q->woken = 0;
     q->pushing = 0;
+    q->ready = NULL;
+    q->ready_end = &q->ready;
     q->shadows = NULL;
-    q->shadows_end = &q->shadows;
+    q->shadows_last = NULL;
     q->lingering = 0;
     q->backlog_deadlines = 0;
+    q->backlog_deadline_ns = 0;
+    q->held = 0;
     return 0;
 }
 
@@ -52,7 +64,9 @@ int kvt_fs_queue_close(struct kvt_fs_queue *queue)
     while (__atomic_load_n(&queue->pushing, __ATOMIC_ACQUIRE) > 0) {
         sched_yield();
     }
+    struct kvt_fs_core *core = queue->fs->core;
     queue->ops->close(queue);
+    __atomic_fetch_sub(&core->open, 1, __ATOMIC_RELEASE);
     return 0;
 }
 
@@ -69,9 +83,14 @@ size_t kvt_fs_lingering(const struct kvt_fs_queue *queue)
 
 /* Counters ---------------------------------------------------------------- */
 
-static void count_submission(struct kvt_fs_core *core, size_t count)
+/* One call of the adapter's `submit`. */
+static void count_submission(struct kvt_fs_core *core)
 {
     __atomic_fetch_add(&core->submissions, 1, __ATOMIC_RELAXED);
+}
+
+static void count_transfers(struct kvt_fs_core *core, size_t count)
+{
     __atomic_fetch_add(&core->transfers, count, __ATOMIC_RELAXED);
     uint64_t now =
         __atomic_add_fetch(&core->in_flight, count, __ATOMIC_RELAXED);
@@ -98,8 +117,7 @@ static size_t chain_count(const struct kvt_fs_elem *elem)
     return count;
 }
 
-/* Does it go to the adapter's ring? What leaves the root goes to
- * kvt_fs_perform, which refuses it. */
+/* Does it go to the adapter's ring? What leaves the root does not. */
 static bool takes(const struct kvt_fs_queue_ops *ops,
                   const struct kvt_fs_elem *elem)
 {
@@ -124,18 +142,6 @@ static bool takes_chain(const struct kvt_fs_queue_ops *ops,
     return all;
 }
 
-/* One element for which the chain behind it waits in `then`. */
-static void start_one(struct kvt_fs_queue *queue, struct kvt_fs_elem *elem)
-{
-    elem->next = NULL;
-    elem->flags &= ~(uint32_t)KVT_FS_THEN; /* nothing is behind it there */
-    if (takes(queue->ops, elem)) {
-        queue->ops->submit(queue, elem);
-    } else {
-        kvt_fs_pool_aside(queue->fs->core->pool, elem);
-    }
-}
-
 /* Links a chain by `next`, as adapters take it; returns where it ends. */
 static struct kvt_fs_elem **link_chain(struct kvt_fs_elem *chain)
 {
@@ -150,35 +156,57 @@ static struct kvt_fs_elem **link_chain(struct kvt_fs_elem *chain)
     return &last->next;
 }
 
-void kvt_fs_start(struct kvt_fs_queue *queue, struct kvt_fs_elem *chain)
+/* What is handed over together. */
+struct hand {
+    struct kvt_fs_elem *ring; /* goes to the adapter, in one call */
+    struct kvt_fs_elem **ring_end;
+    struct kvt_fs_elem *aside; /* goes to the pool beside it */
+    struct kvt_fs_elem **aside_end;
+};
+
+/* One element for which the chain behind it waits in `then`. */
+static void take_one(struct kvt_fs_queue *queue, struct hand *hand,
+                     struct kvt_fs_elem *elem)
+{
+    if (!kvt_fs_paths_are_inside(elem)) {
+        elem->result = -EINVAL;
+        kvt_fs_push_posted(elem);
+        return;
+    }
+    bool ring = takes(queue->ops, elem);
+    if (!ring && kvt_fs_ring_file_start(queue, elem)) {
+        return;
+    }
+    struct kvt_fs_elem ***end = ring ? &hand->ring_end : &hand->aside_end;
+    elem->next = NULL;
+    elem->flags &= ~(uint32_t)KVT_FS_THEN; /* nothing is behind it there */
+    **end = elem;
+    *end = &elem->next;
+}
+
+static void take_chain(struct kvt_fs_queue *queue, struct hand *hand,
+                       struct kvt_fs_elem *chain)
 {
     if (takes_chain(queue->ops, chain)) {
-        link_chain(chain);
-        queue->ops->submit(queue, chain);
+        *hand->ring_end = chain;
+        hand->ring_end = link_chain(chain);
     } else {
-        start_one(queue, chain);
+        take_one(queue, hand, chain);
     }
 }
 
-/* It is left to kvt_fs_deadline_expire. */
-static bool is_past_deadline(const struct kvt_fs_elem *chain)
-{
-    return chain->deadline_ns != 0 && kvt_clock_ns() >= chain->deadline_ns;
-}
-
-/* Takes what the adapter has room for from the backlog: `list` goes in one
- * call, `single` one by one. A chain longer than the depth goes when the
- * adapter is empty. Returns how many elements. */
-static size_t take_backlog(struct kvt_fs_queue *queue,
-                           struct kvt_fs_elem **list,
-                           struct kvt_fs_elem **single)
+/* Takes what the adapter has room for from the backlog; what is past its
+ * deadline is left to kvt_fs_deadline_expire. A chain longer than the depth
+ * goes when the adapter is empty. Returns how many elements. */
+static size_t take_backlog(struct kvt_fs_queue *queue, struct hand *hand)
 {
     struct kvt_fs_elem **at = &queue->backlog;
+    int64_t now_ns = queue->backlog_deadlines > 0 ? kvt_clock_ns() : 0;
     size_t total = 0;
     while (*at != NULL) {
         struct kvt_fs_elem *chain = *at;
         size_t count = chain_count(chain);
-        if (is_past_deadline(chain)) {
+        if (chain->deadline_ns != 0 && now_ns >= chain->deadline_ns) {
             at = &chain->next;
             continue;
         }
@@ -189,41 +217,61 @@ static size_t take_backlog(struct kvt_fs_queue *queue,
         queue->backlog_count -= count;
         queue->in_adapter += count;
         total += count;
-        if (chain->deadline_ns == 0 && takes_chain(queue->ops, chain)) {
-            *list = chain;
-            list = link_chain(chain);
-        } else {
-            queue->backlog_deadlines -= chain->deadline_ns != 0;
-            chain->next = NULL;
-            *single = chain;
-            single = &chain->next;
+        if (chain->deadline_ns != 0) {
+            queue->backlog_deadlines--;
+            chain = kvt_fs_shadow_chain(queue, chain);
+        }
+        if (chain != NULL) {
+            take_chain(queue, hand, chain);
         }
     }
     queue->backlog_end = at;
     return total;
 }
 
-/* Hands the adapter what it has room for. */
+static void take_ready(struct kvt_fs_queue *queue, struct hand *hand)
+{
+    struct kvt_fs_elem *elem = queue->ready;
+    queue->ready = NULL;
+    queue->ready_end = &queue->ready;
+    while (elem != NULL) {
+        struct kvt_fs_elem *next = elem->next;
+        take_one(queue, hand, elem);
+        elem = next;
+    }
+}
+
+/* Hands the adapter what it has room for: in one call, since that is what a
+ * ring is for. */
 static void hand_over(struct kvt_fs_queue *queue)
 {
-    struct kvt_fs_elem *list = NULL;
-    struct kvt_fs_elem *single = NULL;
-    size_t total = take_backlog(queue, &list, &single);
+    if (queue->ready == NULL && queue->backlog == NULL) {
+        return;
+    }
+    struct hand hand = {.ring = NULL, .aside = NULL};
+    hand.ring_end = &hand.ring;
+    hand.aside_end = &hand.aside;
+    size_t total = take_backlog(queue, &hand);
+    while (queue->ready != NULL) {
+        take_ready(queue, &hand); /* which may find a first step */
+    }
     if (total > 0) {
-        count_submission(queue->fs->core, total);
+        count_transfers(queue->fs->core, total);
     }
-    if (list != NULL) {
-        queue->ops->submit(queue, list);
+    if (hand.ring != NULL) {
+        count_submission(queue->fs->core);
+        queue->ops->submit(queue, hand.ring);
     }
-    while (single != NULL) {
-        struct kvt_fs_elem *chain = single;
-        single = chain->next;
-        if (chain->deadline_ns != 0) {
-            kvt_fs_shadow_start(queue, chain);
-        } else {
-            start_one(queue, chain);
-        }
+    if (hand.aside != NULL) {
+        kvt_fs_pool_aside(queue->fs->core->pool, hand.aside);
     }
+}
+
+void kvt_fs_start(struct kvt_fs_queue *queue, struct kvt_fs_elem *elem)
+{
+    elem->next = NULL;
+    *queue->ready_end = elem;
+    queue->ready_end = &elem->next;
 }
 
 void kvt_fs_expect(struct kvt_fs_queue *queue, struct kvt_fs_elem *elem)
@@ -234,6 +282,19 @@ void kvt_fs_expect(struct kvt_fs_queue *queue, struct kvt_fs_elem *elem)
     elem->next = NULL;
     elem->then = NULL;
     queue->waiting++;
+}
+
+/* Of a chain that is now in the backlog. */
+static void note_deadline(struct kvt_fs_queue *queue, int64_t deadline_ns)
+{
+    if (deadline_ns == 0) {
+        return;
+    }
+    if (queue->backlog_deadlines == 0 ||
+        deadline_ns < queue->backlog_deadline_ns) {
+        queue->backlog_deadline_ns = deadline_ns;
+    }
+    queue->backlog_deadlines++;
 }
 
 void kvt_fs_submit(struct kvt_fs_queue *queue, struct kvt_fs_elem *elems,
@@ -260,12 +321,12 @@ void kvt_fs_submit(struct kvt_fs_queue *queue, struct kvt_fs_elem *elems,
         if (head) {
             *queue->backlog_end = elem;
             queue->backlog_end = &elem->next;
-            queue->backlog_deadlines += elem->deadline_ns != 0;
+            note_deadline(queue, elem->deadline_ns);
         }
         head = last;
         queue->backlog_count++;
     }
-    if (queue->backlog != NULL && queue->held == 0) {
+    if (queue->held == 0) {
         hand_over(queue);
     }
 }
@@ -279,7 +340,7 @@ void kvt_fs_let_go(struct kvt_fs_queue *queue)
 {
     assert(queue->held > 0);
     queue->held--;
-    if (queue->backlog != NULL && queue->held == 0) {
+    if (queue->held == 0) {
         hand_over(queue);
     }
 }
@@ -289,11 +350,15 @@ void kvt_fs_let_go(struct kvt_fs_queue *queue)
 static void end_one(struct kvt_fs_elem *elem, int64_t result)
 {
     struct kvt_fs_queue *queue = elem->queue;
+    elem->result = result;
+    if ((elem->flags & KVT_FS_STEP) != 0) { /* the whole is what counts */
+        elem->done(elem);
+        return;
+    }
     assert(queue->in_adapter > 0);
     queue->in_adapter--;
     queue->completed++;
     __atomic_fetch_sub(&queue->fs->core->in_flight, 1, __ATOMIC_RELAXED);
-    elem->result = result;
     if (elem->done != NULL) {
         elem->done(elem);
     }
@@ -310,7 +375,8 @@ void kvt_fs_complete(struct kvt_fs_elem *elem, int64_t result)
         elem->result = result;
         kvt_fs_chain_pass_file(elem, rest);
     }
-    bool broken = result < 0;
+    bool broken = result < 0 || (elem->flags & KVT_FS_BROKEN) != 0;
+    elem->flags &= ~(uint32_t)KVT_FS_BROKEN;
     end_one(elem, result);
     while (rest != NULL && kvt_fs_chain_cancels(rest, broken)) {
         struct kvt_fs_elem *behind = rest->then;
@@ -321,7 +387,8 @@ void kvt_fs_complete(struct kvt_fs_elem *elem, int64_t result)
         rest = behind;
     }
     if (rest != NULL) {
-        start_one(queue, rest);
+        rest->flags |= broken ? (uint32_t)KVT_FS_BROKEN : 0;
+        kvt_fs_start(queue, rest);
     }
 }
 
@@ -341,7 +408,9 @@ void kvt_fs_push_posted(struct kvt_fs_elem *elem)
         elem->next = head;
     } while (!__atomic_compare_exchange_n(&queue->posted, &head, elem, true,
                                           __ATOMIC_RELEASE, __ATOMIC_RELAXED));
-    kvt_fs_wake(queue);
+    if (head == NULL) { /* otherwise the one before has woken it, or will */
+        queue->ops->wake(queue);
+    }
     __atomic_fetch_sub(&queue->pushing, 1, __ATOMIC_RELEASE);
 }
 
@@ -391,8 +460,17 @@ static int64_t earlier(int64_t a_ns, int64_t b_ns)
     return a_ns < b_ns ? a_ns : b_ns;
 }
 
+/* How many of what the adapter has are to be waited for: never for more than
+ * it can end soon, or poll would wait for what may hang for ever. */
+static size_t wait_count(const struct kvt_fs_queue *queue, size_t wanted)
+{
+    size_t most = queue->in_adapter - queue->lingering;
+    return wanted > most && wanted > 1 ? (most > 1 ? most : 1) : wanted;
+}
+
 size_t kvt_fs_poll(struct kvt_fs_queue *queue, size_t min, int64_t deadline_ns)
 {
+    bool lingered = queue->lingering > 0;
     queue->completed = 0;
     for (;;) {
         bool woken = take_wake(queue);
@@ -400,12 +478,15 @@ size_t kvt_fs_poll(struct kvt_fs_queue *queue, size_t min, int64_t deadline_ns)
         take_posted(queue);
         queue->held--;
         hand_over(queue);
-        bool idle = kvt_fs_in_flight(queue) == 0 && queue->completed > 0;
+        bool over = lingered && queue->lingering == 0;
+        bool idle =
+            kvt_fs_in_flight(queue) == 0 && (queue->completed > 0 || over);
         bool enough = queue->completed >= min || woken || idle;
         size_t want = enough ? 0 : min - queue->completed;
         int64_t next_ns = kvt_fs_deadline_next(queue);
         queue->held++;
-        queue->ops->poll(queue, want, earlier(deadline_ns, next_ns));
+        queue->ops->poll(queue, wait_count(queue, want),
+                         earlier(deadline_ns, next_ns));
         if (next_ns != 0) {
             kvt_fs_deadline_expire(queue);
         }

@@ -2,10 +2,13 @@
 
 #include "core/config.h"
 #include "core/modules.h"
+#include "fs/fault_rules.h"
 #include "fs/fs_core.h"
+#include "fs/mem.h"
 #include "fs/wrap.h"
 
 #include <errno.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -241,12 +244,16 @@ static int add_core(struct kvt_fs *fs, const char *name,
         uint32_t threads = (uint32_t)kvt_config_u64(config, "threads");
         fs->core->pool = kvt_fs_pool_open(fs, threads);
     }
-    return partial && fs->core->pool == NULL ? -ENOMEM : 0;
+    fs->core->prober = kvt_fs_prober_open(fs);
+    bool complete =
+        (!partial || fs->core->pool != NULL) && fs->core->prober != NULL;
+    return complete ? 0 : -ENOMEM;
 }
 
 static void unmount_one(struct kvt_fs *fs)
 {
     struct kvt_fs_core *core = fs->core;
+    kvt_fs_prober_close(core->prober);
     kvt_fs_pool_close(core->pool);
     fs->ops->unmount(fs);
     free(core->name);
@@ -273,6 +280,19 @@ static int mount_one(const struct kvt_fs_ops *ops, const char *name,
         return rc;
     }
     mounted->core = core;
+    if (mounted->ops->size < sizeof core->table) {
+        kvt_fs_full_table(mounted->ops, &core->table);
+        mounted->ops = &core->table;
+    }
+    if (mounted->facts.size != sizeof mounted->facts) {
+        rc = kvt_error_set(err, KVT_ERR_INTERNAL, 0, name,
+                           "rebuild it against this version's headers",
+                           "the adapter's facts have %zu bytes, this library "
+                           "expects %zu",
+                           mounted->facts.size, sizeof mounted->facts);
+        unmount_one(mounted);
+        return rc;
+    }
     if (add_core(mounted, name, args->config, args->inner) != 0) {
         unmount_one(mounted);
         return no_memory(args, err);
@@ -315,12 +335,40 @@ static int mount_wrapper(const struct kvt_fs_ops *ops, const char *name,
     return rc;
 }
 
-int kvt_fs_mount(const char *name, const struct kvt_fs_mount_args *args,
+/* The caller's arguments, those of an older header with what they lack. */
+static bool take_args(const struct kvt_fs_mount_args *args,
+                      struct kvt_fs_mount_args *full)
+{
+    memset(full, 0, sizeof *full);
+    if (args == NULL || args->size > sizeof *full ||
+        args->size < offsetof(struct kvt_fs_mount_args, read_only)) {
+        return false;
+    }
+    memcpy(full, args, args->size);
+    full->size = sizeof *full;
+    return full->config != NULL && full->root != NULL && full->root[0] == '/' &&
+           full->inner == NULL;
+}
+
+/* Languages of their own in settings: what is wrong in them is told before
+ * anything is made, and also when nobody would look there. */
+static int check_settings(const struct kvt_config *config,
+                          struct kvt_error *err)
+{
+    struct kvt_fault_rules *rules = NULL;
+    uint32_t words;
+    int rc = kvt_fault_rules_open(kvt_config_text(config, "fault.rules"), 0,
+                                  &rules, err);
+    kvt_fault_rules_close(rules);
+    return rc == KVT_OK ? kvt_memfs_words(config, &words, err) : rc;
+}
+
+int kvt_fs_mount(const char *name, const struct kvt_fs_mount_args *given,
                  struct kvt_fs **fs, struct kvt_error *err)
 {
-    if (name == NULL || args == NULL || args->size != sizeof *args ||
-        args->config == NULL || args->root == NULL || args->root[0] != '/' ||
-        args->inner != NULL || fs == NULL) {
+    struct kvt_fs_mount_args full;
+    const struct kvt_fs_mount_args *args = &full;
+    if (name == NULL || !take_args(given, &full) || fs == NULL) {
         return kvt_error_set(err, KVT_ERR_INVALID_PARAMS, EINVAL, name, NULL,
                              "a mount needs a name, a root that is absolute, "
                              "a configuration, and the size of these");
@@ -329,10 +377,15 @@ int kvt_fs_mount(const char *name, const struct kvt_fs_mount_args *args,
     bool wraps = name[size] == ':';
     struct found found;
     int rc = find(name, wraps ? size : strlen(name), args->config, &found, err);
+    if (rc == KVT_OK) {
+        rc = check_settings(args->config, err);
+    }
     if (rc != KVT_OK) {
         return rc;
     }
-    if (found.ops->wraps != wraps) {
+    struct kvt_fs_ops table;
+    kvt_fs_full_table(found.ops, &table);
+    if (table.wraps != wraps) {
         return kvt_error_set(err, KVT_ERR_INVALID_PARAMS, EINVAL, name,
                              "write it as trace:posix",
                              wraps ? "%.*s wraps no other adapter"
@@ -355,12 +408,18 @@ void kvt_fs_release(struct kvt_fs *fs)
     }
 }
 
-void kvt_fs_unmount(struct kvt_fs *fs)
+int kvt_fs_unmount(struct kvt_fs *fs)
 {
+    for (const struct kvt_fs *at = fs; at != NULL; at = at->core->inner) {
+        if (__atomic_load_n(&at->core->open, __ATOMIC_ACQUIRE) > 0) {
+            return -EBUSY;
+        }
+    }
     kvt_fs_release(fs); /* or the pools would wait for what hangs */
     while (fs != NULL) {
         struct kvt_fs *inner = fs->core->inner;
         unmount_one(fs);
         fs = inner;
     }
+    return 0;
 }

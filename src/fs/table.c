@@ -1,6 +1,9 @@
 /* The table of an adapter is checked once; nothing behind this asks again. */
 #include "fs/fs_core.h"
 
+#include <stddef.h>
+#include <string.h>
+
 static const char *missing_member(const struct kvt_fs_ops *ops)
 {
     const struct {
@@ -35,8 +38,29 @@ static const char *missing_member(const struct kvt_fs_ops *ops)
     return NULL;
 }
 
-int kvt_fs_check_table(const struct kvt_fs_ops *ops, struct kvt_error *err)
+static int wrong_size(const struct kvt_fs_ops *ops, struct kvt_error *err)
 {
+    return kvt_error_set(err, KVT_ERR_NOT_SUPPORTED, 0, NULL,
+                         "rebuild it against this version's headers",
+                         "the adapter's table has %u bytes, this library "
+                         "expects %zu",
+                         (unsigned)ops->size, sizeof *ops);
+}
+
+void kvt_fs_full_table(const struct kvt_fs_ops *ops, struct kvt_fs_ops *full)
+{
+    memset(full, 0, sizeof *full);
+    memcpy(full, ops, ops->size < sizeof *full ? ops->size : sizeof *full);
+}
+
+int kvt_fs_check_table(const struct kvt_fs_ops *given, struct kvt_error *err)
+{
+    struct kvt_fs_ops full;
+    const struct kvt_fs_ops *ops = &full;
+    if (given->size < offsetof(struct kvt_fs_ops, mount)) {
+        return wrong_size(given, err);
+    }
+    kvt_fs_full_table(given, &full);
     if (ops->version != KVT_FS_VERSION) {
         return kvt_error_set(err, KVT_ERR_NOT_SUPPORTED, 0, NULL,
                              "rebuild it against this version's headers",
@@ -44,12 +68,8 @@ int kvt_fs_check_table(const struct kvt_fs_ops *ops, struct kvt_error *err)
                              "this library version %u",
                              (unsigned)ops->version, KVT_FS_VERSION);
     }
-    if (ops->size != sizeof *ops) {
-        return kvt_error_set(err, KVT_ERR_NOT_SUPPORTED, 0, NULL,
-                             "rebuild it against this version's headers",
-                             "the adapter's table has %u bytes, this library "
-                             "expects %zu",
-                             (unsigned)ops->size, sizeof *ops);
+    if (ops->size > sizeof *ops) { /* it wants what this library has not */
+        return wrong_size(ops, err);
     }
     if (ops->name == NULL || ops->summary == NULL) {
         return kvt_error_set(err, KVT_ERR_INTERNAL, 0, NULL, "fill it",

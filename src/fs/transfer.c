@@ -92,15 +92,28 @@ static int64_t move_parts(struct kvt_fs *fs, const struct kvt_fs_elem *elem,
     return total;
 }
 
+/* Does the adapter take it as it is, in one call? */
+static bool goes_whole(const struct kvt_fs_facts *facts,
+                       const struct kvt_fs_elem *elem)
+{
+    return facts->transfer_max == UINT64_MAX &&
+           elem->slice_count <= facts->slices_max &&
+           facts->offset_alignment == 1 && facts->length_alignment == 1 &&
+           facts->memory_alignment == 1;
+}
+
+int64_t kvt_fs_try_now(struct kvt_fs *fs, struct kvt_fs_elem *elem)
+{
+    bool moves = elem->op == KVT_FS_READ || elem->op == KVT_FS_WRITE;
+    if (fs->ops->try_now == NULL || !moves || !goes_whole(&fs->facts, elem)) {
+        return -EAGAIN;
+    }
+    return fs->ops->try_now(fs, elem);
+}
+
 int64_t kvt_fs_transfer(struct kvt_fs *fs, struct kvt_fs_elem *elem)
 {
-    const struct kvt_fs_facts *facts = &fs->facts;
-    bool any_size = facts->transfer_max == UINT64_MAX &&
-                    elem->slice_count <= facts->slices_max;
-    bool any_place = facts->offset_alignment == 1 &&
-                     facts->length_alignment == 1 &&
-                     facts->memory_alignment == 1;
-    if (any_size && any_place) {
+    if (goes_whole(&fs->facts, elem)) {
         return fs->ops->execute(fs, elem);
     }
     struct bounce bounce = {NULL, 0};

@@ -16,10 +16,12 @@ static int64_t step(struct kvt_fs *fs, enum kvt_fs_op op,
 
 static int64_t fetch(struct kvt_fs *fs, struct kvt_fs_elem *elem)
 {
-    uint32_t sized = elem->flags & (KVT_FS_WANT_SIZE | KVT_FS_FROM_END);
+    /* of what is no file, nothing cannot be read either */
+    bool sized = (elem->flags & (KVT_FS_WANT_SIZE | KVT_FS_FROM_END)) != 0 ||
+                 kvt_fs_elem_bytes(elem) == 0;
     struct kvt_fs_elem open = {.op = KVT_FS_OPEN,
                                .path = elem->path,
-                               .flags = sized != 0 ? KVT_FS_WANT_SIZE : 0};
+                               .flags = sized ? KVT_FS_WANT_SIZE : 0};
     int64_t rc = fs->ops->execute(fs, &open);
     if (rc < 0) {
         return rc;
@@ -34,7 +36,7 @@ static int64_t fetch(struct kvt_fs *fs, struct kvt_fs_elem *elem)
             open.file_size > elem->offset ? open.file_size - elem->offset : 0;
     }
     rc = kvt_fs_transfer(fs, &read);
-    if (sized != 0) {
+    if (sized) {
         elem->file_size = open.file_size;
     }
     step(fs, KVT_FS_CLOSE, open.file); /* nothing was written: no error */
@@ -85,8 +87,8 @@ static int64_t remove_path(struct kvt_fs *fs, const char *path)
     return fs->ops->execute(fs, &elem);
 }
 
-static int64_t open_temp(struct kvt_fs *fs, const char *path,
-                         struct kvt_fs_file **file)
+int64_t kvt_fs_publish_begin(struct kvt_fs *fs, const char *path,
+                             struct kvt_fs_file **file)
 {
     struct kvt_fs_elem open = {
         .op = KVT_FS_OPEN,
@@ -140,14 +142,12 @@ static int64_t write_whole(struct kvt_fs *fs, struct kvt_fs_file *file,
     return written;
 }
 
-static int64_t write_temp(struct kvt_fs *fs, struct kvt_fs_elem *elem)
+/* The temporary file was written: as it has to be before it gets its name, or
+ * gone. Returns `written`, or what went wrong now. */
+static int64_t settle_temp(struct kvt_fs *fs, const struct kvt_fs_elem *elem,
+                           struct kvt_fs_file *file, int64_t written)
 {
-    struct kvt_fs_file *file;
-    int64_t rc = open_temp(fs, elem->temp_path, &file);
-    if (rc < 0) {
-        return rc;
-    }
-    int64_t written = write_whole(fs, file, elem);
+    int64_t rc = 0;
     /* others are to see it whole when they see its name */
     bool synced = (elem->flags & KVT_FS_DURABLE) != 0 ||
                   fs->facts.visibility == KVT_FS_VISIBLE_AFTER_SYNC;
@@ -180,20 +180,19 @@ static int64_t switch_name(struct kvt_fs *fs, const struct kvt_fs_elem *elem,
     if (replace || fs->facts.rename_noreplace) {
         return fs->ops->rename(fs, elem->temp_path, elem->path, replace);
     }
-    int64_t rc = kvt_fs_link(fs, elem->temp_path, elem->path);
-    if (rc == 0) {
-        remove_path(fs, elem->temp_path);
-    }
-    return rc;
+    return kvt_fs_rename_by_link(fs, elem->temp_path, elem->path);
 }
 
-static int64_t publish(struct kvt_fs *fs, struct kvt_fs_elem *elem)
+bool kvt_fs_can_publish(const struct kvt_fs *fs, const struct kvt_fs_elem *elem)
+{
+    return can_switch(&fs->facts, (elem->flags & KVT_FS_IF_ABSENT) == 0);
+}
+
+int64_t kvt_fs_publish_end(struct kvt_fs *fs, struct kvt_fs_elem *elem,
+                           struct kvt_fs_file *file, int64_t written)
 {
     bool replace = (elem->flags & KVT_FS_IF_ABSENT) == 0;
-    if (!can_switch(&fs->facts, replace)) {
-        return -EOPNOTSUPP; /* never a file that is seen in part */
-    }
-    int64_t written = write_temp(fs, elem);
+    written = settle_temp(fs, elem, file, written);
     if (written < 0) {
         return written;
     }
@@ -218,6 +217,18 @@ static int64_t publish(struct kvt_fs *fs, struct kvt_fs_elem *elem)
     return written;
 }
 
+static int64_t publish(struct kvt_fs *fs, struct kvt_fs_elem *elem)
+{
+    struct kvt_fs_file *file;
+    if (!kvt_fs_can_publish(fs, elem)) {
+        return -EOPNOTSUPP; /* never a file that is seen in part */
+    }
+    int64_t rc = kvt_fs_publish_begin(fs, elem->temp_path, &file);
+    return rc < 0 ? rc
+                  : kvt_fs_publish_end(fs, elem, file,
+                                       write_whole(fs, file, elem));
+}
+
 int64_t kvt_fs_checked_result(struct kvt_fs_elem *elem, int64_t result)
 {
     if ((elem->op == KVT_FS_WRITE || elem->op == KVT_FS_PUBLISH) &&
@@ -235,6 +246,9 @@ int64_t kvt_fs_perform(struct kvt_fs *fs, struct kvt_fs_elem *elem)
     }
     if (elem->op == KVT_FS_READ || elem->op == KVT_FS_WRITE) {
         return kvt_fs_checked_result(elem, kvt_fs_transfer(fs, elem));
+    }
+    if ((elem->flags & KVT_FS_STEP) != 0 && elem->op == KVT_FS_PUBLISH) {
+        return kvt_fs_ring_file_step(fs, elem);
     }
     int64_t rc = fs->ops->execute(fs, elem);
     if (rc == -EOPNOTSUPP && elem->op == KVT_FS_FETCH) {

@@ -43,8 +43,9 @@ const char *kvt_wrap_op_name(unsigned op);
 struct kvt_wrap_file {
     struct kvt_fs_file base;
     struct kvt_fs_file *inner;
-    uint64_t number; /* the wrapper's own */
-    char path[];     /* as it was opened */
+    uint64_t number;            /* the wrapper's own */
+    struct kvt_fs_elem closing; /* where there is no memory for a copy */
+    char path[];                /* as it was opened */
 };
 
 /* One call on its way. */
@@ -143,6 +144,6 @@ void kvt_wrap_mem_free(struct kvt_fs *fs, void *base, size_t size, void *cookie,
     .mem_register = kvt_wrap_mem_register, .mem_free = kvt_wrap_mem_free,      \
     .wraps = true
 #define KVT_WRAP_BLOCKING .execute = kvt_wrap_execute
-#define KVT_WRAP_QUEUED .queue = &kvt_wrap_queue
+#define KVT_WRAP_QUEUED .queue = &kvt_wrap_queue, .execute = kvt_wrap_execute
 
 #endif

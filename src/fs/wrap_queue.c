@@ -243,6 +243,34 @@ static void wrap_queue_submit(struct kvt_fs_queue *base,
     kvt_fs_submit(queue->inner, block->copies, block->count);
 }
 
+static void refused_closed(struct kvt_fs_elem *closing)
+{
+    struct kvt_fs_elem *outer = closing->arg;
+    struct kvt_wrap_file *file = (struct kvt_wrap_file *)outer->file;
+    int64_t result = closing->result;
+    struct kvt_wrap_call call = kvt_wrap_describe(outer, file);
+    kvt_wrap_begin((struct kvt_wrap *)file->base.fs, &call);
+    kvt_wrap_end((struct kvt_wrap *)file->base.fs, &call, result);
+    free(file);
+    kvt_fs_complete(outer, result);
+}
+
+/* A file is closed all the same: it has brought the memory for that. */
+static void end_refused(struct wrap_queue *queue, struct kvt_fs_elem *elem,
+                        bool behind)
+{
+    struct kvt_wrap_file *file = kvt_wrap_file_of(elem);
+    if (elem->op != KVT_FS_CLOSE || file == NULL) {
+        kvt_fs_complete(elem, behind ? -ECANCELED : -ENOMEM);
+        return;
+    }
+    file->closing = (struct kvt_fs_elem){.op = KVT_FS_CLOSE,
+                                         .file = file->inner,
+                                         .done = refused_closed,
+                                         .arg = elem};
+    kvt_fs_submit(queue->inner, &file->closing, 1);
+}
+
 static void wrap_queue_poll(struct kvt_fs_queue *base, size_t min,
                             int64_t deadline_ns)
 {
@@ -250,9 +278,12 @@ static void wrap_queue_poll(struct kvt_fs_queue *base, size_t min,
     struct kvt_fs_elem *refused = queue->refused;
     queue->refused = NULL;
     min = refused != NULL ? 0 : min;
+    bool behind = false; /* another of its chain */
     while (refused != NULL) {
         struct kvt_fs_elem *next = refused->next;
-        kvt_fs_complete(refused, -ENOMEM);
+        bool then = (refused->flags & KVT_FS_THEN) != 0;
+        end_refused(queue, refused, behind);
+        behind = then;
         refused = next;
     }
     kvt_fs_poll(queue->inner, min, deadline_ns);

@@ -2,6 +2,7 @@
  * say; and versioned values under many threads: once a version was seen, no
  * older one may be. Prints its seeds; KVT_TEST_SEED repeats one, and
  * KVT_TEST_SCALE makes it longer. */
+#include "support/history.h"
 #include "support/store_fixture.h"
 
 #include <pthread.h>
@@ -437,17 +438,11 @@ enum {
     VALUE_MAX = 9000,
 };
 
-/* One writer a key at a time, so that versions follow each other. */
-struct register_of_key {
-    pthread_mutex_t writing;
-    uint64_t started;   /* atomic: the newest version that may be seen */
-    uint64_t seen;      /* atomic: no older one may be seen from now on */
-    bool failed[65536]; /* versions that must never be seen */
-};
-
-struct history {
+/* Keys that all threads write, remove and read, and what they did. */
+struct threads_of_keys {
     struct kvt_store *store;
-    struct register_of_key keys[SHARED_KEYS];
+    struct history history;
+    uint64_t versions[SHARED_KEYS]; /* atomic: the last that was begun */
     bool removes;
     size_t steps;
     size_t loads;
@@ -458,27 +453,26 @@ struct history {
     size_t faults;
 };
 
-struct thread_of_history {
-    struct history *history;
+struct thread_of_keys {
+    struct threads_of_keys *shared;
     uint64_t random;
     pthread_t thread;
 };
 
-static void note_fault(struct history *history, const char *what, uint64_t key,
-                       uint64_t got, uint64_t bound)
+static void note_fault(struct threads_of_keys *shared, uint64_t key,
+                       uint64_t version)
 {
-    if (__atomic_fetch_add(&history->faults, 1, __ATOMIC_RELAXED) == 0) {
-        snprintf(history->fault, sizeof history->fault,
-                 "key %llu: %s (got version %llu, bound %llu)",
-                 (unsigned long long)key, what, (unsigned long long)got,
-                 (unsigned long long)bound);
+    if (__atomic_fetch_add(&shared->faults, 1, __ATOMIC_RELAXED) == 0) {
+        snprintf(shared->fault, sizeof shared->fault,
+                 "key %llu: bytes that are not those of version %llu",
+                 (unsigned long long)key, (unsigned long long)version);
     }
 }
 
-static void note_status(struct history *history, int status)
+static void note_status(struct threads_of_keys *shared, int status)
 {
-    __atomic_fetch_add(&history->bad_status, 1, __ATOMIC_RELAXED);
-    __atomic_store_n(&history->last_status, status, __ATOMIC_RELAXED);
+    __atomic_fetch_add(&shared->bad_status, 1, __ATOMIC_RELAXED);
+    __atomic_store_n(&shared->last_status, status, __ATOMIC_RELAXED);
 }
 
 static size_t size_of_version(uint64_t version)
@@ -493,59 +487,58 @@ static void fill_version(unsigned char *bytes, uint64_t key, uint64_t version)
     value_fill(bytes + 16, size_of_version(version) - 16, key << 32 | version);
 }
 
-static void raise_to(uint64_t *number, uint64_t to)
-{
-    uint64_t now = __atomic_load_n(number, __ATOMIC_ACQUIRE);
-    while (now < to &&
-           !__atomic_compare_exchange_n(number, &now, to, false,
-                                        __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
-    }
-}
-
-static void write_version(struct history *history, uint64_t number,
+static void write_version(struct threads_of_keys *shared, uint64_t number,
                           unsigned char *bytes)
 {
-    struct register_of_key *key = &history->keys[number];
     struct named_key named;
     name_key(&named, "r", number);
-    pthread_mutex_lock(&key->writing);
-    uint64_t version = key->started + 1;
+    uint64_t version =
+        __atomic_add_fetch(&shared->versions[number], 1, __ATOMIC_RELAXED);
     fill_version(bytes, number, version);
     struct kvt_slice slice = {bytes, size_of_version(version), NULL};
     struct kvt_object object = {
         .key = named.key, .slices = &slice, .slice_count = 1};
-    __atomic_store_n(&key->started, version, __ATOMIC_RELEASE);
-    kvt_batch_offload(history->store, &object, 1, NULL);
-    if (object.status == KVT_OK) {
-        raise_to(&key->seen, version); /* it is the newest now */
-    } else {
-        __atomic_store_n(&key->failed[version % 65536], true, __ATOMIC_RELEASE);
-        if (object.status != KVT_ERR_UNABLE_OFFLOAD) {
-            note_status(history, object.status);
-        }
+    uint64_t start = history_now(&shared->history);
+    kvt_batch_offload(shared->store, &object, 1, NULL);
+    bool written = object.status == KVT_OK;
+    history_add(&shared->history, written ? HISTORY_WRITE : HISTORY_FAILED,
+                number, version, start);
+    if (!written && object.status != KVT_ERR_UNABLE_OFFLOAD) {
+        note_status(shared, object.status);
     }
-    pthread_mutex_unlock(&key->writing);
 }
 
-static void read_version(struct history *history, uint64_t number,
+static void remove_version(struct threads_of_keys *shared, uint64_t number)
+{
+    struct named_key named;
+    name_key(&named, "r", number);
+    struct kvt_object object = {.key = named.key};
+    uint64_t start = history_now(&shared->history);
+    kvt_batch_remove(shared->store, &object, 1, NULL);
+    if (object.status == KVT_OK || object.status == KVT_ERR_OBJECT_NOT_FOUND) {
+        history_add(&shared->history, HISTORY_REMOVE, number, 0, start);
+    } else {
+        note_status(shared, object.status);
+    }
+}
+
+static void read_version(struct threads_of_keys *shared, uint64_t number,
                          unsigned char *bytes)
 {
-    struct register_of_key *key = &history->keys[number];
     struct named_key named;
     struct kvt_slice slice = {bytes, VALUE_MAX, NULL};
     name_key(&named, "r", number);
     struct kvt_object object = {
         .key = named.key, .slices = &slice, .slice_count = 1};
-    uint64_t oldest = __atomic_load_n(&key->seen, __ATOMIC_ACQUIRE);
-    kvt_batch_load(history->store, &object, 1, NULL);
-    uint64_t newest = __atomic_load_n(&key->started, __ATOMIC_ACQUIRE);
-    __atomic_fetch_add(&history->loads, 1, __ATOMIC_RELAXED);
+    uint64_t start = history_now(&shared->history);
+    kvt_batch_load(shared->store, &object, 1, NULL);
+    __atomic_fetch_add(&shared->loads, 1, __ATOMIC_RELAXED);
     if (object.status == KVT_ERR_OBJECT_NOT_FOUND) {
-        __atomic_fetch_add(&history->misses, 1, __ATOMIC_RELAXED);
+        __atomic_fetch_add(&shared->misses, 1, __ATOMIC_RELAXED);
         return;
     }
     if (object.status != KVT_OK) {
-        note_status(history, object.status);
+        note_status(shared, object.status);
         return;
     }
     uint64_t got_key;
@@ -554,27 +547,18 @@ static void read_version(struct history *history, uint64_t number,
     memcpy(&version, bytes + 8, 8);
     if (got_key != number || object.size != size_of_version(version) ||
         !value_is(bytes + 16, object.size - 16, number << 32 | version)) {
-        note_fault(history, "wrong bytes", number, version, newest);
-    } else if (version < oldest) {
-        note_fault(history, "an older version came back", number, version,
-                   oldest);
-    } else if (version > newest) {
-        note_fault(history, "a version from the future", number, version,
-                   newest);
-    } else if (__atomic_load_n(&key->failed[version % 65536],
-                               __ATOMIC_ACQUIRE)) {
-        note_fault(history, "a version whose offload failed", number, version,
-                   newest);
+        note_fault(shared, number, version);
+        return;
     }
-    raise_to(&key->seen, version);
+    history_add(&shared->history, HISTORY_READ, number, version, start);
 }
 
 static void *run_history(void *arg)
 {
-    struct thread_of_history *me = arg;
-    struct history *history = me->history;
+    struct thread_of_keys *me = arg;
+    struct threads_of_keys *shared = me->shared;
     unsigned char *bytes = malloc(VALUE_MAX);
-    for (size_t i = 0; i < history->steps; i++) {
+    for (size_t i = 0; i < shared->steps; i++) {
         uint64_t random = random_next(&me->random);
         uint64_t number = random % SHARED_KEYS;
         uint64_t kind = random >> 32 & 255;
@@ -582,15 +566,15 @@ static void *run_history(void *arg)
         name_key(&named, "r", number);
         struct kvt_object object = {.key = named.key};
         if (kind < 90) {
-            write_version(history, number, bytes);
-        } else if (kind < 220 || !history->removes) {
-            read_version(history, number, bytes);
+            write_version(shared, number, bytes);
+        } else if (kind < 220 || !shared->removes) {
+            read_version(shared, number, bytes);
         } else if (kind < 225) {
-            kvt_evict(history->store, 0.7, 0.5, NULL, NULL);
+            kvt_evict(shared->store, 0.7, 0.5, NULL, NULL);
         } else if (kind < 240) {
-            kvt_batch_remove(history->store, &object, 1, NULL);
+            remove_version(shared, number);
         } else {
-            kvt_batch_exists(history->store, &object, 1, NULL);
+            kvt_batch_exists(shared->store, &object, 1, NULL);
         }
     }
     free(bytes);
@@ -600,23 +584,24 @@ static void *run_history(void *arg)
 static void check_history(struct store_fixture *fixture, const char *what,
                           bool removes)
 {
-    struct thread_of_history threads[THREADS];
-    struct history *history = calloc(1, sizeof *history);
+    struct thread_of_keys threads[THREADS];
+    struct threads_of_keys *shared = calloc(1, sizeof *shared);
     uint64_t seed = seed_of_run(what);
-    assert_non_null(history);
+    assert_non_null(shared);
     alarm(55 * test_scale());
     store_start(fixture);
-    history->store = fixture->store;
-    history->removes = removes;
-    history->steps = 1500 * test_scale();
+    shared->store = fixture->store;
+    shared->removes = removes;
+    shared->steps = 1500 * test_scale();
+    history_init(&shared->history,
+                 THREADS * shared->steps + 4 * (size_t)SHARED_KEYS);
     unsigned char *bytes = malloc(VALUE_MAX);
     for (uint64_t i = 0; i < SHARED_KEYS; i++) {
-        pthread_mutex_init(&history->keys[i].writing, NULL);
-        write_version(history, i, bytes);
+        write_version(shared, i, bytes);
     }
     for (size_t i = 0; i < THREADS; i++) {
-        threads[i] = (struct thread_of_history){.history = history,
-                                                .random = random_next(&seed)};
+        threads[i] = (struct thread_of_keys){.shared = shared,
+                                             .random = random_next(&seed)};
         assert_int_equal(
             pthread_create(&threads[i].thread, NULL, run_history, &threads[i]),
             0);
@@ -627,26 +612,33 @@ static void check_history(struct store_fixture *fixture, const char *what,
     /* what is left at the end is what a restart finds */
     for (int restarts = 0; restarts < 2; restarts++) {
         for (uint64_t i = 0; i < SHARED_KEYS; i++) {
-            read_version(history, i, bytes);
+            read_version(shared, i, bytes);
         }
         store_restart(fixture);
-        history->store = fixture->store;
+        shared->store = fixture->store;
     }
-    if (history->faults > 0) {
-        fail_msg("%zu of %zu loads: %s", history->faults, history->loads,
-                 history->fault);
+    if (shared->faults > 0) {
+        fail_msg("%zu of %zu loads: %s", shared->faults, shared->loads,
+                 shared->fault);
     }
-    if (history->bad_status > 0) {
-        fail_msg("%zu calls failed, the last with %s", history->bad_status,
-                 kvt_status_name(history->last_status));
+    char why[200];
+    if (!history_is_linear(shared->history.ops, shared->history.count, why,
+                           sizeof why)) {
+        fail_msg("%zu operations are in no order: %s", shared->history.count,
+                 why);
     }
-    assert_true(history->loads > history->misses);
+    if (shared->bad_status > 0) {
+        fail_msg("%zu calls failed, the last with %s", shared->bad_status,
+                 kvt_status_name(shared->last_status));
+    }
+    assert_true(shared->loads > shared->misses);
     if (!removes) {
-        assert_int_equal(history->misses, 0);
+        assert_int_equal(shared->misses, 0);
     }
     assert_int_equal(stats_of(fixture->store).checksum_misses, 0);
     free(bytes);
-    free(history);
+    history_fini(&shared->history);
+    free(shared);
     alarm(0);
 }
 

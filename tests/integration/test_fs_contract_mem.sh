@@ -76,13 +76,16 @@ if ! is_slow "address|thread"; then # one by one
     mem no_noreplace "$large|rename_without_replace_has"
     mem no_exclusive "$large|exclusive_create_has"
     mem no_overwrite "$large|threads_write_ranges"
-    for word in no_links align4096 transfer64k slices4 close_to_open \
+    mem no_punch "$large|punch_gives"
+    for word in no_links transfer64k slices4 close_to_open \
         after_sync lost_on_kill removed_gone trash shared short_names; do
         mem $word "$large"
     done
+    row "mem align4096" "$private|$large" "$dir" --fs mem -o direct=on \
+        -o mem.facts=align4096 -o mem.capacity=32MiB
 fi
 mem no_noreplace,align4096,transfer64k,slices4,after_sync,lost_on_kill \
-    "rename_without_replace_has"
+    "rename_without_replace_has|direct_io_that|what_does_not_wait|a_child_can"
 mem no_rename,no_links,no_overwrite,no_exclusive,close_to_open,removed_gone,trash,shared,short_names \
     "$large|$no_renames|exclusive_create_has|threads_write_ranges"
 

@@ -16,9 +16,11 @@ struct null_ring {
     int64_t (*result)(struct kvt_fs_elem *elem); /* null: all went well */
     /* what was seen */
     size_t submissions; /* lists handed to the adapter */
+    size_t seen;        /* elements that came */
     size_t in_ring;     /* now, all queues */
     size_t in_ring_max;
     size_t queues_open;
+    size_t renames;
     int64_t last_deadline_ns;
     size_t last_min;
 };
@@ -41,6 +43,8 @@ enum null_ring_kind {
                           whatever its elements' results are */
     NULL_RING_PART,    /* the same, but takes READ and CLOSE only; `result` is
                           asked for the others on a thread of the pool */
+    NULL_RING_BYTES,   /* takes READ and WRITE only, as a ring in shared memory
+                          does, and keeps no order */
 };
 
 /* A mount of it, on the caller's memory; `depth` is its best. */

@@ -42,6 +42,11 @@ int queue_setup_part(void **state)
     return setup_on(state, NULL_RING_PART);
 }
 
+int queue_setup_bytes(void **state)
+{
+    return setup_on(state, NULL_RING_BYTES);
+}
+
 int queue_teardown(void **state)
 {
     struct fixture *f = *state;

@@ -20,12 +20,15 @@ struct fixture {
 int queue_setup_chains(void **state);
 int queue_setup_singles(void **state);
 int queue_setup_part(void **state);
+int queue_setup_bytes(void **state);
 int queue_teardown(void **state);
 
 #define CASE_CHAINS(name)                                                      \
     cmocka_unit_test_setup_teardown(name, queue_setup_chains, queue_teardown)
 #define CASE_SINGLES(name)                                                     \
     cmocka_unit_test_setup_teardown(name, queue_setup_singles, queue_teardown)
+#define CASE_BYTES(name)                                                       \
+    cmocka_unit_test_setup_teardown(name, queue_setup_bytes, queue_teardown)
 /* The name tells it from the same case on another kind of ring. */
 #define CASE_PART(name)                                                        \
     {                                                                          \

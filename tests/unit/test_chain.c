@@ -82,6 +82,22 @@ static void a_chain_closes_what_it_opened_whatever_fails(void **state)
     queue_expect_in_order(f, 4);
 }
 
+static void what_is_behind_the_close_of_a_broken_chain_is_canceled(void **state)
+{
+    static const enum kvt_fs_op ops[] = {KVT_FS_OPEN, KVT_FS_READ, KVT_FS_CLOSE,
+                                         KVT_FS_STAT};
+    struct fixture *f = *state;
+
+    queue_make_chain(f, ops, COUNT_OF(ops));
+    f->ring.result = opens_a_file;
+    kvt_fs_submit(f->queue, f->elems, 4);
+    queue_wait_for_done(f, 4);
+    assert_int_equal(f->elems[1].result, -EUCLEAN);
+    assert_int_equal(f->elems[2].result, 0);
+    assert_int_equal(f->elems[3].result, -ECANCELED);
+    queue_expect_in_order(f, 4);
+}
+
 /* The ring could keep the end of this chain in order, but was not given it. */
 static void a_chain_that_ends_in_the_ring_is_done_whole(void **state)
 {
@@ -123,9 +139,11 @@ int main(void)
         CASE_SINGLES(what_is_behind_a_failure_is_canceled),
         CASE_SINGLES(a_chain_closes_what_it_opened_whatever_fails),
         CASE_SINGLES(a_chain_that_ends_in_the_ring_is_done_whole),
+        CASE_SINGLES(what_is_behind_the_close_of_a_broken_chain_is_canceled),
         CASE_SINGLES(a_short_write_breaks_its_chain),
         CASE_PART(a_chain_closes_what_it_opened_whatever_fails),
         CASE_PART(a_chain_that_ends_in_the_ring_is_done_whole),
+        CASE_PART(what_is_behind_the_close_of_a_broken_chain_is_canceled),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL) != 0;

@@ -203,6 +203,24 @@ static void a_sync_takes_along_what_the_name_was_before(void **state)
     EXPECT_STATES(m, "d/ d/f=1 ");
 }
 
+/* Of a name in another directory as well: its file cannot be lost while what
+ * it became stays. */
+static void a_sync_takes_along_what_came_from_elsewhere(void **state)
+{
+    struct mounted *m = *state;
+    struct kvt_fs *fs = mounted_start(m, "posix");
+    assert_int_equal(kvt_fs_mkdirs(fs, "d"), 0);
+    assert_int_equal(kvt_fs_mkdirs(fs, "e"), 0);
+    mounted_stop(m);
+    fs = mounted_start(m, "crash:posix");
+    do_file(fs, KVT_FS_CLOSE, create(fs, "e/a"));
+    assert_int_equal(do_path(fs, KVT_FS_SYNC, "e"), 0);
+    assert_int_equal(kvt_fs_rename(fs, "e/a", "e/b", true), 0);
+    assert_int_equal(kvt_fs_rename(fs, "e/b", "d/f", true), 0);
+    assert_int_equal(do_path(fs, KVT_FS_SYNC, "d"), 0);
+    EXPECT_STATES(m, "d/ d/f= e/ ");
+}
+
 static void an_undurable_publish_may_be_empty(void **state)
 {
     struct mounted *m = *state;
@@ -296,12 +314,62 @@ static void many_operations_are_sampled(void **state)
 static void what_failed_changed_nothing(void **state)
 {
     struct mounted *m = *state;
-    mounted_set(m, "fault.rules", "sync,do=EIO;mkdir,nth=2,do=ENOSPC");
+    mounted_set(m, "fault.rules",
+                "sync,do=EIO;mkdir,nth=2,do=ENOSPC;rename,do=EIO");
     struct kvt_fs *fs = mounted_start(m, "crash:fault:posix");
     assert_int_equal(kvt_fs_mkdirs(fs, "d"), 0);
     assert_int_equal(kvt_fs_mkdirs(fs, "e"), -ENOSPC);
     assert_int_equal(do_path(fs, KVT_FS_SYNC, "."), -EIO);
     EXPECT_STATES(m, "", "d/ ");
+    assert_int_equal(kvt_fs_rename(fs, "d", "f", true), -EIO);
+    EXPECT_STATES(m, "", "d/ ");
+}
+
+static bool is_torn(const char *path, const char *name)
+{
+    char file[1300];
+    size_t size;
+    snprintf(file, sizeof file, "%s/%s", path, name);
+    unsigned char *got = file_read(file, &size);
+    assert_int_equal(size, 2048);
+    bool torn = memcmp(got, got + 512, 1536) != 0;
+    free(got);
+    return torn;
+}
+
+/* One write is torn in some states, and several at once in others. */
+static void several_writes_tear_at_once(void **state)
+{
+    struct mounted *m = *state;
+    struct kvt_fs *fs = mounted_start(m, "crash:posix");
+    static char bytes[2048];
+    static const char *const names[] = {"f", "g"};
+    char path[600];
+    size_t torn[3] = {0};
+    for (size_t i = 0; i < 2; i++) {
+        struct kvt_fs_file *file = create(fs, names[i]);
+        memset(bytes, 'a', sizeof bytes);
+        assert_int_equal(do_write(fs, file, 0, bytes, sizeof bytes), 2048);
+        assert_int_equal(do_file(fs, KVT_FS_SYNC, file), 0);
+        assert_int_equal(do_path(fs, KVT_FS_SYNC, "."), 0);
+        memset(bytes, 'b', sizeof bytes);
+        assert_int_equal(do_write(fs, file, 0, bytes, sizeof bytes), 2048);
+        do_file(fs, KVT_FS_CLOSE, file);
+    }
+    snprintf(path, sizeof path, "%s/state", m->top);
+    uint64_t position = kvt_crash_position(fs);
+    size_t count = kvt_crash_state_count(fs, position);
+    for (size_t i = 0; i < count; i++) {
+        assert_int_equal(kvt_crash_make_state(fs, position, i, path), 0);
+        torn[is_torn(path, "f") + is_torn(path, "g")]++;
+        remove_tree(path);
+    }
+    assert_true(torn[0] > 0);
+    assert_true(torn[1] > 0);
+    assert_true(torn[2] > 0);
+    char text[64] = "#";
+    kvt_crash_describe(fs, position + 1, 0, text, sizeof text); /* none */
+    assert_string_equal(text, "");
 }
 
 int main(void)
@@ -313,11 +381,13 @@ int main(void)
         mount_test(a_name_without_its_directory_is_gone),
         mount_test(a_rename_happens_or_not),
         mount_test(a_sync_takes_along_what_the_name_was_before),
+        mount_test(a_sync_takes_along_what_came_from_elsewhere),
         mount_test(an_undurable_publish_may_be_empty),
         mount_test(sectors_of_a_write_tear),
         mount_test(links_and_punches_are_operations),
         mount_test(many_operations_are_sampled),
         mount_test(what_failed_changed_nothing),
+        mount_test(several_writes_tear_at_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL) != 0;
 }

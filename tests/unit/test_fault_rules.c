@@ -7,11 +7,13 @@
 #include <errno.h>
 #include <string.h>
 
+static uint64_t seed = 42;
+
 static struct kvt_fault_rules *rules_of(const char *text)
 {
     struct kvt_fault_rules *rules = NULL;
     struct kvt_error err;
-    if (kvt_fault_rules_open(text, 42, &rules, &err) != KVT_OK) {
+    if (kvt_fault_rules_open(text, seed, &rules, &err) != KVT_OK) {
         fail_msg("%s: %s", text, err.message);
     }
     return rules;
@@ -92,6 +94,10 @@ static void rules_add_up(void **state)
     hit = kvt_fault_rules_match(rules, KVT_RULE_WRITE, "p", NULL);
     assert_true(hit.hang);
     kvt_fault_rules_close(rules);
+    rules = rules_of("write,short=7;write,short=9"); /* the least, always */
+    hit = kvt_fault_rules_match(rules, KVT_RULE_WRITE, "p", NULL);
+    assert_int_equal(hit.limit, 7);
+    kvt_fault_rules_close(rules);
 }
 
 static void chance_is_the_same_on_every_run(void **state)
@@ -107,6 +113,10 @@ static void chance_is_the_same_on_every_run(void **state)
         count += first[i] == 'E';
     }
     assert_in_range(count, 30, 70);
+    seed = 43; /* another run, if one wants it */
+    hits("read,prob=0.25,do=EIO", KVT_RULE_READ, "p", second, 200);
+    seed = 42;
+    assert_string_not_equal(first, second);
 }
 
 static void a_bad_rule_is_named_with_its_place(void **state)

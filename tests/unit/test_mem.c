@@ -44,6 +44,7 @@ static const struct {
       .length_alignment = 4097,
       .memory_alignment = 4097,
       .direct = true}},
+    {"no_punch", {.punch_hole = true}},
     {"short_names", {.name_max = 255 ^ 64}},
     {"close_to_open",
      {.size_exact_while_open = true,

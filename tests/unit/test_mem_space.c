@@ -2,6 +2,19 @@
  * unit is counted once and given back once. */
 #include "mem_fixture.h"
 
+static size_t fail_at; /* the allocation that fails, from 1; 0: none */
+static size_t allocations;
+
+void *__real_realloc(void *memory, size_t size);
+void *__wrap_realloc(void *memory, size_t size);
+
+void *__wrap_realloc(void *memory, size_t size)
+{
+    return fail_at != 0 && ++allocations == fail_at
+               ? NULL
+               : __real_realloc(memory, size);
+}
+
 /* A file of up to SIZE bytes as it should be. */
 enum {
     SIZE = 40 * UNIT
@@ -162,6 +175,34 @@ static void a_full_file_system_is_an_error_and_changes_nothing(void **state)
     assert_int_equal(mem_close(fs, file), 0);
 }
 
+/* No memory in the middle of a write: what it had reserved is given back. */
+static void a_write_that_fails_takes_no_space(void **state)
+{
+    struct mem_fixture *f = *state;
+    struct kvt_fs *fs = mem_mount(f, "");
+    struct kvt_fs_file *file = mem_create(fs, "a");
+    int64_t written = -ENOMEM;
+
+    assert_int_equal(mem_write(fs, file, 0, block, UNIT + 1), UNIT + 1);
+    uint64_t used = mem_used(fs);
+    for (size_t n = 1; written == -ENOMEM; n++) {
+        allocations = 0;
+        fail_at = n;
+        written = mem_write(fs, file, 3 * UNIT, block, 16 * UNIT);
+        fail_at = 0;
+        if (written < 0) {
+            assert_int_equal(written, -ENOMEM);
+            assert_int_equal(mem_used(fs), used);
+            assert_int_equal(mem_stat(fs, "a"), UNIT + 1);
+        } else {
+            assert_true(n > 1); /* some have failed */
+        }
+    }
+    assert_int_equal(written, 16 * UNIT);
+    assert_int_equal(mem_used(fs), used + 16);
+    assert_int_equal(mem_close(fs, file), 0);
+}
+
 static void space_is_free_when_name_and_last_open_are_gone(void **state)
 {
     struct mem_fixture *f = *state;
@@ -252,6 +293,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         CASE(bytes_and_units_are_those_of_a_model),
         CASE(a_full_file_system_is_an_error_and_changes_nothing),
+        CASE(a_write_that_fails_takes_no_space),
         CASE(space_is_free_when_name_and_last_open_are_gone),
         CASE(a_trash_bin_keeps_the_space),
         CASE(the_last_mount_says_the_capacity),

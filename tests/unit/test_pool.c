@@ -1,188 +1,14 @@
 /* Queues over an adapter that only has `execute`: the core's pool of threads
  * carries out its elements. */
-#include "support/unit.h"
+#include "support/pool_fixture.h"
 
 #include "core/clock.h"
-#include "fs/fs_core.h"
 
 #include <dirent.h>
 #include <errno.h>
 #include <pthread.h>
 #include <string.h>
 #include <time.h>
-
-#define MS INT64_C(1000000)
-
-enum {
-    THREADS = 4,
-    ELEMS = 64,
-};
-
-/* An adapter that counts. What an element does is its `offset`. */
-enum work {
-    WORK_NOTHING,
-    WORK_FAIL,  /* -EUCLEAN */
-    WORK_SLEEP, /* 1 ms */
-    WORK_GATE,  /* until the gate is open */
-    WORK_SHORT, /* a write that is one byte short */
-};
-
-struct counting_fs {
-    struct kvt_fs fs;
-    struct kvt_fs_core core;
-    pthread_mutex_t mutex;
-    pthread_cond_t changed;
-    /* under mutex */
-    bool gate_open;
-    size_t running;
-    size_t running_max;
-    size_t started;
-    struct kvt_fs_elem *order[ELEMS * 8]; /* as they were started */
-};
-
-static int64_t counting_execute(struct kvt_fs *fs, struct kvt_fs_elem *elem)
-{
-    struct counting_fs *counting = (struct counting_fs *)fs;
-    int64_t result = 0;
-
-    pthread_mutex_lock(&counting->mutex);
-    if (counting->started < COUNT_OF(counting->order)) {
-        counting->order[counting->started] = elem;
-    }
-    counting->started++;
-    counting->running++;
-    if (counting->running > counting->running_max) {
-        counting->running_max = counting->running;
-    }
-    pthread_cond_broadcast(&counting->changed);
-    while (elem->offset == WORK_GATE && !counting->gate_open) {
-        pthread_cond_wait(&counting->changed, &counting->mutex);
-    }
-    pthread_mutex_unlock(&counting->mutex);
-    if (elem->offset == WORK_SLEEP) {
-        nanosleep(&(struct timespec){0, 1000000}, NULL);
-    }
-    if (elem->offset == WORK_FAIL) {
-        result = -EUCLEAN;
-    }
-    if (elem->op == KVT_FS_WRITE) {
-        result = (int64_t)kvt_fs_elem_bytes(elem);
-        result -= elem->offset == WORK_SHORT;
-    }
-    pthread_mutex_lock(&counting->mutex);
-    counting->running--;
-    pthread_mutex_unlock(&counting->mutex);
-    return result;
-}
-
-static const struct kvt_fs_ops counting_ops = {
-    .size = sizeof(struct kvt_fs_ops),
-    .version = KVT_FS_VERSION,
-    .name = "counting",
-    .execute = counting_execute,
-};
-
-struct fixture {
-    struct counting_fs counting;
-    struct kvt_fs_elem elems[ELEMS];
-    size_t done_count;
-    size_t order[ELEMS]; /* the elements' numbers, as they were done */
-};
-
-static void note_done(struct kvt_fs_elem *elem)
-{
-    struct fixture *f = elem->arg;
-
-    assert_true(f->done_count < COUNT_OF(f->order));
-    f->order[f->done_count++] = (size_t)(elem - f->elems);
-}
-
-static int setup(void **state)
-{
-    static struct fixture f;
-
-    memset(&f, 0, sizeof f);
-    f.counting.fs.ops = &counting_ops;
-    f.counting.fs.core = &f.counting.core;
-    f.counting.fs.facts = (struct kvt_fs_facts){
-        .size = sizeof f.counting.fs.facts,
-        .depth = ELEMS,
-        .offset_alignment = 1,
-        .length_alignment = 1,
-        .memory_alignment = 1,
-        .slices_max = UINT32_MAX,
-        .transfer_max = UINT64_MAX,
-    };
-    pthread_mutex_init(&f.counting.mutex, NULL);
-    pthread_cond_init(&f.counting.changed, NULL);
-    for (size_t i = 0; i < ELEMS; i++) {
-        f.elems[i] = (struct kvt_fs_elem){
-            .op = KVT_FS_STAT, .done = note_done, .arg = &f, .result = -1000};
-    }
-    f.counting.core.pool = kvt_fs_pool_open(&f.counting.fs, THREADS);
-    *state = &f;
-    return f.counting.core.pool == NULL;
-}
-
-static void open_gate(struct fixture *f)
-{
-    pthread_mutex_lock(&f->counting.mutex);
-    f->counting.gate_open = true;
-    pthread_cond_broadcast(&f->counting.changed);
-    pthread_mutex_unlock(&f->counting.mutex);
-}
-
-static int teardown(void **state)
-{
-    struct fixture *f = *state;
-
-    open_gate(f); /* a test that failed may have left it shut */
-    kvt_fs_pool_close(f->counting.core.pool);
-    pthread_mutex_destroy(&f->counting.mutex);
-    pthread_cond_destroy(&f->counting.changed);
-    return 0;
-}
-
-static struct kvt_fs_queue *open_queue(struct fixture *f, bool poll_works)
-{
-    struct kvt_fs_queue_options options = {sizeof options, 0, poll_works};
-    struct kvt_fs_queue *queue = NULL;
-
-    assert_int_equal(kvt_fs_queue_open(&f->counting.fs, &options, &queue), 0);
-    return queue;
-}
-
-static void drain(struct kvt_fs_queue *queue)
-{
-    while (kvt_fs_in_flight(queue) > 0) {
-        kvt_fs_poll(queue, 1, 0);
-    }
-}
-
-static void set_work(struct fixture *f, size_t from, size_t count,
-                     enum work work)
-{
-    for (size_t i = from; i < from + count; i++) {
-        f->elems[i].offset = work;
-    }
-}
-
-/* Waits until `count` elements have been started, at most two seconds. */
-static size_t wait_for_started(struct fixture *f, size_t count)
-{
-    struct timespec until;
-
-    clock_gettime(CLOCK_REALTIME, &until);
-    until.tv_sec += 2;
-    pthread_mutex_lock(&f->counting.mutex);
-    while (f->counting.started < count &&
-           pthread_cond_timedwait(&f->counting.changed, &f->counting.mutex,
-                                  &until) == 0) {
-    }
-    size_t started = f->counting.started;
-    pthread_mutex_unlock(&f->counting.mutex);
-    return started;
-}
 
 static size_t threads_of_process(void)
 {
@@ -205,13 +31,13 @@ static void all_elements_are_done_once(void **state)
     bool seen[ELEMS] = {false};
 
     for (int poll_works = 0; poll_works < 2; poll_works++) {
-        struct kvt_fs_queue *queue = open_queue(f, poll_works != 0);
+        struct kvt_fs_queue *queue = pool_open_queue(f, poll_works != 0);
 
         memset(seen, 0, sizeof seen);
         f->done_count = 0;
         kvt_fs_submit(queue, f->elems, ELEMS);
         assert_int_equal(f->done_count, 0); /* not before the poll */
-        drain(queue);
+        pool_drain(queue);
         assert_int_equal(f->done_count, ELEMS);
         for (size_t i = 0; i < ELEMS; i++) {
             assert_false(seen[f->order[i]]);
@@ -240,7 +66,7 @@ static void chains_keep_their_order(void **state)
     struct fixture *f = *state;
 
     for (int poll_works = 0; poll_works < 2; poll_works++) {
-        struct kvt_fs_queue *queue = open_queue(f, poll_works != 0);
+        struct kvt_fs_queue *queue = pool_open_queue(f, poll_works != 0);
 
         for (size_t i = 0; i < ELEMS; i++) {
             f->elems[i].flags = i % 4 < 3 ? KVT_FS_THEN : 0;
@@ -249,7 +75,7 @@ static void chains_keep_their_order(void **state)
         f->done_count = 0;
         f->counting.started = 0;
         kvt_fs_submit(queue, f->elems, ELEMS);
-        drain(queue);
+        pool_drain(queue);
         assert_int_equal(f->counting.started, ELEMS);
         for (size_t i = 0; i < ELEMS; i++) {
             if (i % 4 > 0) {
@@ -265,7 +91,7 @@ static void what_is_behind_a_failure_is_canceled(void **state)
     struct fixture *f = *state;
 
     for (int poll_works = 0; poll_works < 2; poll_works++) {
-        struct kvt_fs_queue *queue = open_queue(f, poll_works != 0);
+        struct kvt_fs_queue *queue = pool_open_queue(f, poll_works != 0);
 
         for (size_t i = 0; i < 4; i++) {
             f->elems[i].flags = KVT_FS_THEN;
@@ -274,7 +100,7 @@ static void what_is_behind_a_failure_is_canceled(void **state)
         f->done_count = 0;
         f->counting.started = 0;
         kvt_fs_submit(queue, f->elems, 6);
-        drain(queue);
+        pool_drain(queue);
         assert_int_equal(f->done_count, 6);
         assert_int_equal(f->counting.started, 3);
         assert_int_equal(f->elems[0].result, 0);
@@ -293,7 +119,7 @@ static void a_short_write_breaks_its_chain(void **state)
     static char bytes[10];
     static const struct kvt_slice slice = {bytes, sizeof bytes, NULL};
     struct fixture *f = *state;
-    struct kvt_fs_queue *queue = open_queue(f, true);
+    struct kvt_fs_queue *queue = pool_open_queue(f, true);
 
     f->elems[0].op = KVT_FS_WRITE;
     f->elems[0].flags = KVT_FS_THEN;
@@ -301,7 +127,7 @@ static void a_short_write_breaks_its_chain(void **state)
     f->elems[0].slice_count = 1;
     f->elems[0].offset = WORK_SHORT;
     kvt_fs_submit(queue, f->elems, 2);
-    drain(queue);
+    pool_drain(queue);
     assert_int_equal(f->elems[0].result, -EIO);
     assert_int_equal(f->elems[1].result, -ECANCELED);
     assert_int_equal(kvt_fs_queue_close(queue), 0);
@@ -314,14 +140,14 @@ static void a_short_write_breaks_its_chain(void **state)
 static void one_batch_uses_all_threads_and_no_more(void **state)
 {
     struct fixture *f = *state;
-    struct kvt_fs_queue *queue = open_queue(f, false);
+    struct kvt_fs_queue *queue = pool_open_queue(f, false);
 
-    set_work(f, 0, THREADS * 2, WORK_GATE);
+    pool_set_work(f, 0, THREADS * 2, WORK_GATE);
     kvt_fs_submit(queue, f->elems, THREADS * 2);
-    assert_int_equal(wait_for_started(f, THREADS), THREADS);
+    assert_int_equal(pool_wait_for_started(f, THREADS), THREADS);
     assert_int_equal(f->counting.running_max, THREADS);
-    open_gate(f);
-    drain(queue);
+    pool_open_gate(f);
+    pool_drain(queue);
     assert_int_equal(f->counting.running_max, THREADS);
     assert_int_equal(kvt_fs_queue_close(queue), 0);
 }
@@ -329,21 +155,21 @@ static void one_batch_uses_all_threads_and_no_more(void **state)
 static void elements_one_by_one_use_all_threads_too(void **state)
 {
     struct fixture *f = *state;
-    struct kvt_fs_queue *queue = open_queue(f, false);
+    struct kvt_fs_queue *queue = pool_open_queue(f, false);
 
     /* first have threads that are idle */
-    set_work(f, 0, 2, WORK_SLEEP);
+    pool_set_work(f, 0, 2, WORK_SLEEP);
     kvt_fs_submit(queue, f->elems, 2);
-    drain(queue);
+    pool_drain(queue);
     nanosleep(&(struct timespec){0, 5000000}, NULL);
     f->counting.started = 0;
-    set_work(f, 0, THREADS, WORK_GATE);
+    pool_set_work(f, 0, THREADS, WORK_GATE);
     for (size_t i = 0; i < THREADS; i++) {
         kvt_fs_submit(queue, &f->elems[i], 1);
     }
-    size_t started = wait_for_started(f, THREADS);
-    open_gate(f);
-    drain(queue);
+    size_t started = pool_wait_for_started(f, THREADS);
+    pool_open_gate(f);
+    pool_drain(queue);
     assert_int_equal(kvt_fs_queue_close(queue), 0);
     assert_int_equal(started, THREADS);
 }
@@ -351,7 +177,7 @@ static void elements_one_by_one_use_all_threads_too(void **state)
 static void a_polling_thread_does_the_work_of_one_itself(void **state)
 {
     struct fixture *f = *state;
-    struct kvt_fs_queue *queue = open_queue(f, true);
+    struct kvt_fs_queue *queue = pool_open_queue(f, true);
     size_t threads = threads_of_process();
 
     for (size_t i = 0; i < 10; i++) {
@@ -364,7 +190,7 @@ static void a_polling_thread_does_the_work_of_one_itself(void **state)
     assert_int_equal(threads_of_process(), threads);
     kvt_fs_submit(queue, &f->elems[12], 2); /* two want a helper */
     assert_int_equal(threads_of_process(), threads + 1);
-    drain(queue);
+    pool_drain(queue);
     assert_int_equal(kvt_fs_queue_close(queue), 0);
 }
 
@@ -372,7 +198,7 @@ static void a_polling_thread_does_the_work_of_one_itself(void **state)
 static void a_poll_with_a_deadline_gets_the_work_done(void **state)
 {
     struct fixture *f = *state;
-    struct kvt_fs_queue *queue = open_queue(f, true);
+    struct kvt_fs_queue *queue = pool_open_queue(f, true);
 
     kvt_fs_submit(queue, f->elems, 1);
     assert_int_equal(kvt_fs_poll(queue, 1, kvt_clock_ns() + 2000 * MS), 1);
@@ -382,7 +208,7 @@ static void a_poll_with_a_deadline_gets_the_work_done(void **state)
 static void polls_that_never_wait_get_the_work_done(void **state)
 {
     struct fixture *f = *state;
-    struct kvt_fs_queue *queue = open_queue(f, true);
+    struct kvt_fs_queue *queue = pool_open_queue(f, true);
     int64_t end = kvt_clock_ns() + 2000 * MS;
 
     kvt_fs_submit(queue, f->elems, 1);
@@ -390,7 +216,7 @@ static void polls_that_never_wait_get_the_work_done(void **state)
         kvt_fs_poll(queue, 0, 0);
     }
     size_t left = kvt_fs_in_flight(queue);
-    drain(queue);
+    pool_drain(queue);
     assert_int_equal(kvt_fs_queue_close(queue), 0);
     assert_int_equal(left, 0);
 }
@@ -410,7 +236,7 @@ static void nothing_starts_past_its_deadline(void **state)
     };
     size_t late_count = 0;
     int64_t end = kvt_clock_ns() + 5 * MS;
-    struct kvt_fs_queue *queue = open_queue(f, false);
+    struct kvt_fs_queue *queue = pool_open_queue(f, false);
 
     for (size_t i = 0; i < COUNT * 2; i++) {
         f->elems[i].flags = i % 2 == 0 ? KVT_FS_THEN : 0;
@@ -426,7 +252,7 @@ static void nothing_starts_past_its_deadline(void **state)
     for (size_t i = 0; i < COUNT * 2; i++) {
         assert_int_equal(f->elems[i].result, -ETIMEDOUT);
     }
-    open_gate(f);
+    pool_open_gate(f);
     while (kvt_fs_lingering(queue) > 0) {
         kvt_fs_poll(queue, 1, kvt_clock_ns() + MS);
     }
@@ -439,11 +265,11 @@ static void nothing_starts_past_its_deadline(void **state)
 static void poll_ends_at_its_deadline(void **state)
 {
     struct fixture *f = *state;
-    struct kvt_fs_queue *queue = open_queue(f, false);
+    struct kvt_fs_queue *queue = pool_open_queue(f, false);
 
-    set_work(f, 0, 1, WORK_GATE);
+    pool_set_work(f, 0, 1, WORK_GATE);
     kvt_fs_submit(queue, f->elems, 1);
-    assert_int_equal(wait_for_started(f, 1), 1);
+    assert_int_equal(pool_wait_for_started(f, 1), 1);
     int64_t start = kvt_clock_ns();
     assert_int_equal(kvt_fs_poll(queue, 1, start + 20 * MS), 0);
     assert_true(kvt_clock_ns() >= start + 20 * MS);
@@ -453,8 +279,8 @@ static void poll_ends_at_its_deadline(void **state)
     queue->ops->poll(queue, 1, start + 20 * MS);
     assert_true(kvt_clock_ns() >= start + 20 * MS);
     assert_int_equal(kvt_fs_queue_close(queue), -EBUSY);
-    open_gate(f);
-    drain(queue);
+    pool_open_gate(f);
+    pool_drain(queue);
     assert_int_equal(kvt_fs_queue_close(queue), 0);
 }
 
@@ -468,7 +294,7 @@ static void *wake_later(void *arg)
 static void a_wake_ends_a_waiting_poll(void **state)
 {
     struct fixture *f = *state;
-    struct kvt_fs_queue *queue = open_queue(f, true);
+    struct kvt_fs_queue *queue = pool_open_queue(f, true);
     pthread_t thread;
 
     kvt_fs_wake(queue); /* before the poll: it does not wait */
@@ -492,7 +318,7 @@ static void a_full_queue_does_not_starve_another(void **state)
     struct fixture *f = *state;
     struct kvt_fs_queue_options options = {sizeof options, MANY, false};
     struct kvt_fs_queue *full = NULL;
-    struct kvt_fs_queue *other = open_queue(f, false);
+    struct kvt_fs_queue *other = pool_open_queue(f, false);
 
     assert_int_equal(kvt_fs_queue_open(&f->counting.fs, &options, &full), 0);
     for (size_t i = 0; i < MANY; i++) {
@@ -506,7 +332,7 @@ static void a_full_queue_does_not_starve_another(void **state)
     pthread_mutex_lock(&f->counting.mutex);
     size_t started = f->counting.started;
     pthread_mutex_unlock(&f->counting.mutex);
-    drain(full);
+    pool_drain(full);
     assert_int_equal(f->counting.started, MANY + 5);
     assert_int_equal(kvt_fs_queue_close(full), 0);
     assert_int_equal(kvt_fs_queue_close(other), 0);
@@ -518,29 +344,29 @@ static void a_full_queue_does_not_starve_another(void **state)
 static void a_queue_in_the_line_can_be_closed(void **state)
 {
     struct fixture *f = *state;
-    struct kvt_fs_queue *busy = open_queue(f, false);
+    struct kvt_fs_queue *busy = pool_open_queue(f, false);
 
-    set_work(f, 0, THREADS, WORK_GATE);
+    pool_set_work(f, 0, THREADS, WORK_GATE);
     kvt_fs_submit(busy, f->elems, THREADS); /* nobody looks at the line */
-    assert_int_equal(wait_for_started(f, THREADS), THREADS);
+    assert_int_equal(pool_wait_for_started(f, THREADS), THREADS);
     for (size_t first = 0; first < 3; first++) {
         struct kvt_fs_queue *queues[3];
 
         for (size_t i = 0; i < 3; i++) {
-            queues[i] = open_queue(f, true);
+            queues[i] = pool_open_queue(f, true);
             kvt_fs_submit(queues[i], &f->elems[10 + 2 * i], 2);
-            drain(queues[i]);
+            pool_drain(queues[i]);
         }
         for (size_t i = 0; i < 3; i++) {
             assert_int_equal(kvt_fs_queue_close(queues[(first + i) % 3]), 0);
         }
     }
     /* and the line still works for those who come then */
-    struct kvt_fs_queue *last = open_queue(f, false);
+    struct kvt_fs_queue *last = pool_open_queue(f, false);
     kvt_fs_submit(last, &f->elems[20], 5);
-    open_gate(f);
-    drain(last);
-    drain(busy);
+    pool_open_gate(f);
+    pool_drain(last);
+    pool_drain(busy);
     assert_int_equal(kvt_fs_queue_close(last), 0);
     assert_int_equal(kvt_fs_queue_close(busy), 0);
 }
@@ -567,7 +393,8 @@ static void *client_run(void *arg)
     uint64_t seed = 6 + client->poll_works;
 
     for (size_t round = 0; round < 20; round++) {
-        struct kvt_fs_queue *queue = open_queue(client->f, client->poll_works);
+        struct kvt_fs_queue *queue =
+            pool_open_queue(client->f, client->poll_works);
 
         for (size_t batch = 0; batch < 5; batch++) {
             size_t count = 1 + unit_random_below(&seed, 8);
@@ -581,7 +408,7 @@ static void *client_run(void *arg)
                     .arg = client};
             }
             kvt_fs_submit(queue, client->elems, count);
-            drain(queue);
+            pool_drain(queue);
             assert_int_equal(client->done_count, count);
         }
         assert_int_equal(kvt_fs_queue_close(queue), 0);
@@ -612,11 +439,11 @@ static void closing_the_pool_ends_its_threads(void **state)
     struct fixture *f = *state;
     size_t threads = threads_of_process();
     struct kvt_fs_pool *pool = f->counting.core.pool;
-    struct kvt_fs_queue *queue = open_queue(f, false);
+    struct kvt_fs_queue *queue = pool_open_queue(f, false);
 
-    set_work(f, 0, THREADS, WORK_SLEEP);
+    pool_set_work(f, 0, THREADS, WORK_SLEEP);
     kvt_fs_submit(queue, f->elems, THREADS);
-    drain(queue);
+    pool_drain(queue);
     assert_int_equal(kvt_fs_queue_close(queue), 0);
     assert_true(threads_of_process() > threads);
     f->counting.core.pool = NULL; /* the teardown closes null */
@@ -628,7 +455,8 @@ static void closing_the_pool_ends_its_threads(void **state)
     assert_int_equal(threads_of_process(), threads);
 }
 
-#define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define CASE(name)                                                             \
+    cmocka_unit_test_setup_teardown(name, pool_setup, pool_teardown)
 
 int main(void)
 {

@@ -2,15 +2,35 @@
 #include "support/posix_fixture.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
+
+/* What happens inside an open of the adapter's, once: null, or a function that
+ * is called when the file is open. */
+static void (*inside_open)(int fd);
+
+int __real_openat(int dir, const char *path, int flags, ...);
+int __wrap_openat(int dir, const char *path, int flags, ...);
+
+int __wrap_openat(int dir, const char *path, int flags, ...)
+{
+    int fd = __real_openat(dir, path, flags, 0666);
+    if (inside_open != NULL && (flags & O_CREAT) != 0) {
+        void (*now)(int) = inside_open;
+        inside_open = NULL;
+        now(fd);
+    }
+    return fd;
+}
 
 static int lock_as(struct kvt_fs *fs, const char *holder, char owner[64],
                    struct kvt_fs_lock **lock)
@@ -333,6 +353,91 @@ static void a_fork_beside_an_unlock_keeps_nothing(void **state)
     assert_int_equal(locker.refused, 0);
 }
 
+static atomic_bool opening;
+static atomic_bool go_on;
+
+static void hang(int fd)
+{
+    (void)fd;
+    opening = true;
+    while (!go_on) {
+        nanosleep(&(struct timespec){0, 1000000}, NULL);
+    }
+}
+
+static void *lock_once(void *arg)
+{
+    struct kvt_fs_lock *lock;
+    char owner[64];
+    int rc = lock_as(arg, "us", owner, &lock);
+    kvt_fs_unlock(lock);
+    return rc == 0 ? NULL : arg;
+}
+
+/* A mount that hangs keeps no fork waiting, and no lock of another mount. */
+static void a_lock_that_hangs_holds_nobody_up(void **state)
+{
+    struct posix_fixture *f = *state;
+    struct kvt_fs_lock *other;
+    char owner[64];
+    pthread_t thread;
+    void *failed;
+    int status;
+
+    opening = false;
+    go_on = false;
+    inside_open = hang;
+    assert_int_equal(pthread_create(&thread, NULL, lock_once, f->fs), 0);
+    while (!opening) {
+        nanosleep(&(struct timespec){0, 1000000}, NULL);
+    }
+    alarm(20); /* or it hangs */
+    pid_t child = fork();
+    if (child == 0) {
+        _exit(0);
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(
+        kvt_fs_lock(f->fs, "other", "x", owner, sizeof owner, &other), 0);
+    kvt_fs_unlock(other);
+    alarm(0);
+    go_on = true;
+    pthread_join(thread, &failed);
+    assert_null(failed);
+}
+
+static pid_t child_of_open;
+static int pipe_to_child[2];
+
+/* The child has the descriptor, which nobody has told it of. */
+static void fork_inside(int fd)
+{
+    child_of_open = fork();
+    if (child_of_open == 0) {
+        char byte;
+        ssize_t told = read(pipe_to_child[0], &byte, 1);
+        _exit(told == 1 && flock(fd, LOCK_EX | LOCK_NB) == 0 ? 1 : 0);
+    }
+}
+
+static void a_fork_inside_of_a_lock_does_not_share_it(void **state)
+{
+    struct posix_fixture *f = *state;
+    struct kvt_fs_lock *lock;
+    char owner[64];
+    int status;
+
+    assert_int_equal(pipe(pipe_to_child), 0);
+    inside_open = fork_inside;
+    assert_int_equal(lock_as(f->fs, "us", owner, &lock), 0);
+    assert_int_equal(write(pipe_to_child[1], "x", 1), 1);
+    assert_int_equal(waitpid(child_of_open, &status, 0), child_of_open);
+    assert_int_equal(status, 0); /* it did not get it */
+    close(pipe_to_child[0]);
+    close(pipe_to_child[1]);
+    kvt_fs_unlock(lock);
+}
+
 #define CASE(name)                                                             \
     cmocka_unit_test_setup_teardown(name, posix_setup, posix_teardown)
 
@@ -348,6 +453,8 @@ int main(void)
         CASE(a_childs_child_does_not_keep_a_dead_holders_lock),
         CASE(an_unlock_in_a_child_leaves_the_parents_lock),
         CASE(a_fork_beside_an_unlock_keeps_nothing),
+        CASE(a_lock_that_hangs_holds_nobody_up),
+        CASE(a_fork_inside_of_a_lock_does_not_share_it),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL) != 0;

@@ -218,6 +218,30 @@ static void run_carries_out_one_element(void **state)
     assert_int_equal(f->ring.queues_open, 1);
 }
 
+/* Also to a ring that takes all: there is no pool beside it. */
+static void no_path_out_of_the_root_reaches_the_ring(void **state)
+{
+    static const char *const paths[] = {"../a", "/a", "a/..", ""};
+    struct fixture *f = *state;
+
+    for (size_t i = 0; i < COUNT_OF(paths); i++) {
+        f->elems[i].path = paths[i];
+    }
+    f->elems[4].path = "a";
+    f->elems[4].temp_path = "a/../../b";
+    f->elems[5].path = "a/..b";
+    f->elems[6].flags = KVT_FS_THEN; /* behind it in a chain */
+    f->elems[7].path = "..";
+    kvt_fs_submit(f->queue, f->elems, 8);
+    while (f->done_count < 8) {
+        kvt_fs_poll(f->queue, 1, 0);
+    }
+    for (size_t i = 0; i < 8; i++) {
+        assert_int_equal(f->elems[i].result, i == 5 || i == 6 ? 0 : -EINVAL);
+    }
+    assert_int_equal(f->ring.seen, 2);
+}
+
 /* Submitting from `done` -------------------------------------------------- */
 
 static void submit_the_next(struct kvt_fs_elem *elem)
@@ -561,6 +585,7 @@ int main(void)
         CASE_CHAINS(a_short_write_becomes_eio),
         CASE_CHAINS(an_errno_arrives_unchanged),
         CASE_CHAINS(run_carries_out_one_element),
+        CASE_CHAINS(no_path_out_of_the_root_reaches_the_ring),
         CASE_CHAINS(done_may_submit),
         CASE_CHAINS(poll_waits_for_min),
         CASE_CHAINS(poll_for_more_than_there_is_ends_with_the_last),

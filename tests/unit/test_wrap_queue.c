@@ -10,6 +10,31 @@
 
 #define MS INT64_C(1000000)
 
+/* Which allocation fails, from 1; 0: none. */
+static size_t fail_at;
+static size_t allocations;
+
+void *__real_malloc(size_t size);
+void *__real_calloc(size_t count, size_t size);
+void *__wrap_malloc(size_t size);
+void *__wrap_calloc(size_t count, size_t size);
+
+void *__wrap_malloc(size_t size)
+{
+    return fail_at != 0 && __atomic_add_fetch(&allocations, 1,
+                                              __ATOMIC_RELAXED) >= fail_at
+               ? NULL
+               : __real_malloc(size);
+}
+
+void *__wrap_calloc(size_t count, size_t size)
+{
+    return fail_at != 0 && __atomic_add_fetch(&allocations, 1,
+                                              __ATOMIC_RELAXED) >= fail_at
+               ? NULL
+               : __real_calloc(count, size);
+}
+
 struct counted {
     size_t done;
     struct kvt_fs_elem *again; /* submitted from the first callback */
@@ -299,9 +324,105 @@ static void what_goes_together_is_handed_on_together(void **state)
     assert_int_equal(ring.queues_open, 0);
 }
 
+/* The n-th allocation fails, and all behind it. */
+static void check_closes(struct kvt_fs *fs)
+{
+    struct kvt_fs_file *file;
+    size_t before = open_descriptors();
+    assert_int_equal(do_publish(fs, "f", "12345", 0), 5);
+    for (size_t n = 1; n < 12; n++) {
+        struct kvt_fs_elem chain[3] = {
+            {.op = KVT_FS_OPEN, .flags = KVT_FS_THEN, .path = "f"},
+            {.op = KVT_FS_DATASYNC, .flags = KVT_FS_THEN},
+            {.op = KVT_FS_CLOSE},
+        };
+        assert_int_equal(do_open(fs, "f", 0, &file), 0);
+        struct kvt_fs_elem alone = {.op = KVT_FS_CLOSE, .file = file};
+        struct kvt_fs_queue *queue = open_queue(fs, 3, false);
+        allocations = 0;
+        fail_at = n;
+        run_chain(queue, chain, 3);
+        run_chain(queue, &alone, 1);
+        fail_at = 0;
+        assert_int_equal(alone.result, 0);
+        assert_int_equal(kvt_fs_queue_close(queue), 0);
+        assert_int_equal(open_descriptors(), before);
+    }
+}
+
+static void files_are_closed_without_memory_too(void **state)
+{
+    on_each(state, check_closes);
+}
+
+/* A publish that replaced a file and could not be kept: it says so. */
+static void a_loss_is_told_through_a_queue(void **state)
+{
+    static const char *const names[] = {"fault:posix", "trace:fault:posix",
+                                        "fault:trace:posix"};
+    struct mounted *m = *state;
+    char file[600];
+    snprintf(file, sizeof file, "%s/trace", m->top);
+    mounted_set(m, "trace.file", file);
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        mounted_set(m, "fault.rules", "");
+        struct kvt_fs *fs = mounted_start(m, names[i]);
+        assert_int_equal(do_publish(fs, "f", "old", 0), 3);
+        mounted_stop(m);
+        mounted_set(m, "fault.rules", "sync@.,do=EIO"); /* its directory */
+        fs = mounted_start(m, names[i]);
+        struct kvt_slice slice = {(char[]){"new"}, 3, NULL};
+        struct kvt_fs_elem publish = {.op = KVT_FS_PUBLISH,
+                                      .flags = KVT_FS_DURABLE,
+                                      .path = "f",
+                                      .temp_path = "temp",
+                                      .slices = &slice,
+                                      .slice_count = 1};
+        struct kvt_fs_queue *queue = open_queue(fs, 3, false);
+        run_chain(queue, &publish, 1);
+        assert_int_equal(kvt_fs_queue_close(queue), 0);
+        assert_int_equal(publish.result, -EIO);
+        assert_true(publish.lost);
+        assert_int_equal(do_path(fs, KVT_FS_STAT, "f"), -ENOENT);
+        mounted_stop(m);
+    }
+}
+
+/* What hangs inside is no reason to wait for it. */
+static void poll_does_not_wait_for_what_lingers(void **state)
+{
+    struct mounted *m = *state;
+    char file[600];
+    snprintf(file, sizeof file, "%s/trace", m->top);
+    mounted_set(m, "trace.file", file);
+    mounted_set(m, "fault.rules", "stat@slow,hang");
+    struct kvt_fs *fs = mounted_start(m, "trace:fault:posix");
+    struct kvt_fs_queue *queue = open_queue(fs, 0, false);
+    struct kvt_fs_elem elems[2] = {
+        {.op = KVT_FS_STAT,
+         .path = "slow",
+         .deadline_ns = kvt_clock_ns() + 10 * MS},
+        {.op = KVT_FS_STAT, .path = "fast"},
+    };
+    kvt_fs_submit(queue, &elems[0], 1);
+    assert_int_equal(kvt_fs_poll(queue, 1, 0), 1);
+    assert_int_equal(elems[0].result, -ETIMEDOUT);
+    kvt_fs_submit(queue, &elems[1], 1);
+    assert_int_equal(kvt_fs_poll(queue, 2, 0), 1); /* or it hangs */
+    assert_int_equal(elems[1].result, -ENOENT);
+    kvt_fs_release(fs);
+    while (kvt_fs_lingering(queue) > 0) {
+        kvt_fs_poll(queue, 1, 0);
+    }
+    assert_int_equal(kvt_fs_queue_close(queue), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        mount_test(files_are_closed_without_memory_too),
+        mount_test(a_loss_is_told_through_a_queue),
+        mount_test(poll_does_not_wait_for_what_lingers),
         mount_test(each_element_is_completed_once),
         mount_test(a_broken_chain_closes_what_it_opened),
         mount_test(chains_keep_their_order_and_their_file),

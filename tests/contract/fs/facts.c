@@ -5,6 +5,8 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #define WRITE_NEW (KVT_FS_FOR_WRITE | KVT_FS_CREATE)
 
@@ -32,6 +34,7 @@ static void facts_make_sense(struct contract *c)
     EXPECT_TRUE("transfer_best is above 0 and not above transfer_max",
                 f->transfer_best > 0 && f->transfer_best <= f->transfer_max);
     EXPECT_TRUE("allocation_unit is above 0", f->allocation_unit > 0);
+    EXPECT_TRUE("generation is above 0", f->generation > 0);
     /* what layouts need for their own names */
     EXPECT_TRUE("name_max is 64 or more", f->name_max >= 64);
     EXPECT_TRUE("path_max is 256 or more", f->path_max >= 256);
@@ -42,6 +45,17 @@ static void facts_make_sense(struct contract *c)
            f->hard_links && c->fs->ops->link == NULL);
     EXPECT_TRUE("the mount has the name that it was asked for under",
                 strcmp(kvt_fs_name(c->fs), c->adapter) == 0);
+}
+
+/* Asked for, and not refused: then it has to be so. */
+static void direct_io_that_was_asked_for_is_in_the_facts(struct contract *c)
+{
+    struct kvt_error err;
+    struct kvt_setting direct;
+    EXPECT("the setting", KVT_OK,
+           kvt_config_get(c->config, "direct", &direct, &err));
+    SKIP_UNLESS(strcmp(direct.value, "auto") != 0, "direct = auto");
+    EXPECT("fact direct", strcmp(direct.value, "on") == 0, c->facts->direct);
 }
 
 static void the_mount_is_alive(struct contract *c)
@@ -116,6 +130,48 @@ static void punch_frees_the_range_and_no_byte_more(struct contract *c)
 
 /* Sizes ------------------------------------------------------------------- */
 
+/* Also for another mount of the root, when bytes are to be seen there. */
+static void expect_size_elsewhere(struct contract *c, struct kvt_fs_file *file,
+                                  uint64_t end)
+{
+    int64_t until_ns =
+        now_ns() + (int64_t)c->facts->attributes_stale_ms * 1000000;
+    uint64_t size = 0;
+    if (c->facts->visibility == KVT_FS_VISIBLE_AFTER_SYNC) {
+        EXPECT("sync", 0, file_sync(file, KVT_FS_SYNC));
+    }
+    struct kvt_fs *other = mount_again(c);
+    do {
+        EXPECT("stat of an open file by a second mount", 0,
+               path_stat(other, "file", &size));
+    } while (size != end && now_ns() < until_ns);
+    EXPECT("its size", end, size);
+    kvt_fs_unmount(other);
+}
+
+/* A forked child goes on with the mount, threads and all. */
+static void a_child_can_use_the_mount_if_the_fact_says_so(struct contract *c)
+{
+    SKIP_UNLESS(c->facts->survives_fork, "the fact survives_fork is not");
+    struct kvt_fs_elem elems[32];
+    struct kvt_fs_queue *queue = must_open_queue(c->fs, 0, false);
+    for (size_t i = 0; i < COUNT_OF(elems); i++) {
+        elems[i] = (struct kvt_fs_elem){.op = KVT_FS_STAT, .path = "none"};
+    }
+    run_batch(queue, elems, COUNT_OF(elems));
+    pid_t child = fork();
+    EXPECT_TRUE("fork", child >= 0);
+    if (child == 0) {
+        alarm(10);
+        run_batch(queue, elems, COUNT_OF(elems));
+        _exit(elems[0].result == -ENOENT ? 0 : 1);
+    }
+    int status = -1;
+    EXPECT("waitpid", child, waitpid(child, &status, 0));
+    EXPECT("status of a child that used the mount", 0, status);
+    must_close_queue(queue);
+}
+
 static void a_size_is_exact_when_the_facts_say_so(struct contract *c)
 {
     uint64_t size = 0;
@@ -133,6 +189,7 @@ static void a_size_is_exact_when_the_facts_say_so(struct contract *c)
             EXPECT("open", 0, kvt_fs_run(c->fs, &open));
             EXPECT("size at open of an open file", end, open.file_size);
             must_close(open.file);
+            expect_size_elsewhere(c, file, end);
         }
     }
     must_close(file);
@@ -174,7 +231,9 @@ static void what_a_mount_lacks_is_an_error(struct contract *c)
 
 static const struct contract_case cases[] = {
     CASE(facts_make_sense),
+    CASE(direct_io_that_was_asked_for_is_in_the_facts),
     CASE(the_mount_is_alive),
+    CASE(a_child_can_use_the_mount_if_the_fact_says_so),
     CASE(two_mounts_tell_the_same_facts),
     CASE(punch_frees_the_range_and_no_byte_more),
     CASE(a_size_is_exact_when_the_facts_say_so),

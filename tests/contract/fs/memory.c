@@ -45,6 +45,32 @@ allocated_memory_is_aligned_and_moves_without_a_copy(struct contract *c)
     kvt_mem_free(mem);
 }
 
+/* A mount with alignment moves odd reads through memory that is not the
+ * caller's, and counts that: one who can align sees that it pays. */
+static void copies_of_odd_reads_are_counted(struct contract *c)
+{
+    SKIP_UNLESS(c->facts->memory_alignment > 1 ||
+                    c->facts->offset_alignment > 1,
+                "the mount takes any place");
+    struct kvt_fs_counters before;
+    struct kvt_fs_counters after;
+    size_t size = 3 * block_size(c->fs, 1);
+    unsigned char *bytes = must_alloc(size);
+    struct kvt_fs_file *file =
+        must_open(c->fs, "file", KVT_FS_FOR_WRITE | KVT_FS_CREATE);
+    must_write_pattern(file, 1, 0, size);
+    kvt_fs_counters(c->fs, &before);
+    EXPECT("odd read", size - 8, file_read(file, 5, bytes + 3, size - 5 - 3));
+    kvt_fs_counters(c->fs, &after);
+    EXPECT_PATTERN("what was read", 1, 5, bytes + 3, size - 5 - 3);
+    EXPECT_TRUE("bytes that were copied are not more than were read",
+                after.bytes_copied - before.bytes_copied <= size - 8);
+    EXPECT_TRUE("bytes that were copied: an edge at least",
+                after.bytes_copied > before.bytes_copied);
+    free(bytes);
+    must_close(file);
+}
+
 static void registered_memory_works_and_stays_the_callers(struct contract *c)
 {
     size_t size = block_size(c->fs, 100000);
@@ -139,6 +165,7 @@ static void counters_tell_what_went_through(struct contract *c)
 
 static const struct contract_case cases[] = {
     CASE(allocated_memory_is_aligned_and_moves_without_a_copy),
+    CASE(copies_of_odd_reads_are_counted),
     CASE(registered_memory_works_and_stays_the_callers),
     CASE(what_nobody_holds_is_released_at_once),
     CASE(threads_allocate_side_by_side),

@@ -287,6 +287,12 @@ static void expect_no_file(struct contract *c, const char *path)
     EXPECT_ERROR("stat of what is no file", path_stat(c->fs, path, &size));
     EXPECT_ERROR("fetch of what is no file",
                  path_fetch(c->fs, path, 0, &byte, 1));
+    EXPECT_ERROR("fetch of nothing from what is no file",
+                 path_fetch(c->fs, path, 0, &byte, 0));
+    struct kvt_fs_elem sized = {
+        .op = KVT_FS_OPEN, .path = path, .flags = KVT_FS_WANT_SIZE};
+    EXPECT_ERROR("open with its size of what is no file",
+                 kvt_fs_run(c->fs, &sized));
     EXPECT_ERROR("open for write of what is no file",
                  file_open(c->fs, path, KVT_FS_FOR_WRITE, &file));
     if (file_open(c->fs, path, 0, &file) == 0) {
@@ -344,6 +350,41 @@ static void links_and_fifos_are_no_files(struct contract *c)
     must_hold_pattern(c->fs, "file", 9, 10);
 }
 
+/* Somebody put links into a tree, and in its place: what they point to lies
+ * outside of the root, and is not ours to list or to remove. */
+static void a_link_to_a_directory_is_not_followed(struct contract *c)
+{
+    char outside[4096];
+    char path[4200];
+    struct stat st;
+    must_publish_pattern(c->fs, "tree/sub/file", 10, 10);
+    snprintf(path, sizeof path, "%s/tree", c->root);
+    SKIP_UNLESS(stat(path, &st) == 0,
+                "the mount is no directory of the system");
+    snprintf(outside, sizeof outside, "%s.outside", c->root);
+    EXPECT("mkdir outside", 0, mkdir(outside, 0700));
+    snprintf(path, sizeof path, "%s/victim", outside);
+    EXPECT("mkdir outside", 0, mkdir(path, 0700));
+    snprintf(path, sizeof path, "%s/tree/sub/link", c->root);
+    EXPECT("symlink in a tree", 0, symlink(outside, path));
+    snprintf(path, sizeof path, "%s/link", c->root);
+    EXPECT("symlink", 0, symlink(outside, path));
+
+    struct listing listing = {.count = 0};
+    int rc = kvt_fs_list(c->fs, "link", false, note_entry, &listing);
+    int tree = kvt_fs_remove_tree(c->fs, "tree");
+    int link = kvt_fs_remove_tree(c->fs, "link");
+    snprintf(path, sizeof path, "%s/victim", outside);
+    int gone = rmdir(path); /* also when the case fails: it is not below root */
+    rmdir(outside);
+    EXPECT("what a link points to is left alone", 0, gone);
+    EXPECT("list of a link", -ENOTDIR, rc);
+    EXPECT("names told of it", 0, listing.count);
+    EXPECT("remove_tree with a link below", 0, tree);
+    EXPECT("remove_tree of a link", 0, link);
+    EXPECT("names", 0, must_count_names(c->fs, "."));
+}
+
 static const struct contract_case cases[] = {
     CASE(listing_tells_names_types_and_sizes),
     CASE(listing_stops_when_told_and_returns_that),
@@ -357,5 +398,6 @@ static const struct contract_case cases[] = {
     CASE(remove_tree_takes_all_below_and_nothing_else),
     CASE(a_directory_is_no_file),
     CASE(links_and_fifos_are_no_files),
+    CASE(a_link_to_a_directory_is_not_followed),
 };
 GROUP(contract_names, cases);

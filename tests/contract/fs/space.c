@@ -37,6 +37,39 @@ static bool tells_of_space(struct contract *c)
            usage.available > 24 * MIB;
 }
 
+/* Layouts count what files take by it: neither too little nor too much. */
+static void small_files_take_the_allocation_unit(struct contract *c)
+{
+    enum {
+        COUNT = 512,
+        SIZE = 600
+    };
+    SKIP_UNLESS(tells_of_space(c),
+                "others may use the space: the mount is not below 1 GiB, or "
+                "does not tell");
+    char path[32];
+    char bytes[SIZE];
+    uint64_t unit = c->facts->allocation_unit;
+    memset(bytes, 7, sizeof bytes);
+    struct kvt_fs_elem sync = {.op = KVT_FS_SYNC, .path = "."};
+    uint64_t before = available(c->fs);
+    for (unsigned i = 0; i < COUNT; i++) {
+        snprintf(path, sizeof path, "file-%u", i);
+        EXPECT("publish", SIZE,
+               path_publish(c->fs, path, bytes, SIZE, KVT_FS_DURABLE));
+    }
+    EXPECT("sync", 0, kvt_fs_run(c->fs, &sync));
+    uint64_t after = available(c->fs);
+    uint64_t taken = before > after ? before - after : 0;
+    SKIP_UNLESS(taken >= COUNT * (uint64_t)SIZE / 2,
+                "the mount only estimates: 512 files did not show");
+    EXPECT_TRUE("512 small files take a unit each, at least",
+                taken >= COUNT * unit - COUNT * unit / 8);
+    /* names and inodes take space as well */
+    EXPECT_TRUE("512 small files take a unit each, and not two",
+                taken < 2 * COUNT * unit + MIB);
+}
+
 static void remove_gives_space_back_as_the_fact_says(struct contract *c)
 {
     SKIP_UNLESS(tells_of_space(c),
@@ -190,6 +223,7 @@ static void full_is_an_error_and_never_a_short_success(struct contract *c)
 }
 
 static const struct contract_case cases[] = {
+    CASE(small_files_take_the_allocation_unit),
     CASE(remove_gives_space_back_as_the_fact_says),
     CASE(punch_gives_space_back),
     CASE(full_is_an_error_and_never_a_short_success),

@@ -230,6 +230,51 @@ static void threads_write_files_of_their_own(struct contract *c)
     EXPECT("names afterwards", 0, must_count_names(c->fs, "."));
 }
 
+/* What an adapter carries out at once is right and whole, or has not happened:
+ * -EAGAIN. Called as the core does, which wants to know no more of it. */
+static void what_does_not_wait_is_whole_or_not_at_all(struct contract *c)
+{
+    enum {
+        SIZE = 100000
+    };
+    SKIP_UNLESS(c->fs->ops->try_now != NULL && block_size(c->fs, 1) == 1 &&
+                    c->facts->memory_alignment == 1,
+                "the adapter has no try_now, or the core does not ask it");
+    unsigned char *bytes = must_alloc(SIZE);
+    struct kvt_fs_file *file =
+        must_open(c->fs, "file", KVT_FS_FOR_WRITE | KVT_FS_CREATE);
+    struct kvt_slice slice = {bytes, SIZE, NULL};
+    struct kvt_fs_elem elem = {
+        .op = KVT_FS_WRITE, .file = file, .slices = &slice, .slice_count = 1};
+    pattern_fill(1, 0, bytes, SIZE);
+    EXPECT("write", SIZE, kvt_fs_run(c->fs, &elem));
+    for (uint64_t offset = 0; offset < 2 * SIZE; offset += 30001) {
+        uint64_t left = offset < SIZE ? SIZE - offset : 0;
+        elem.op = KVT_FS_READ;
+        elem.offset = offset;
+        memset(bytes, 0, SIZE);
+        int64_t got = c->fs->ops->try_now(c->fs, &elem);
+        if (left < SIZE) { /* not all that was asked for */
+            EXPECT_ANY("read past the end at once", -EAGAIN, left, got);
+        } else {
+            EXPECT_ANY("read at once", -EAGAIN, SIZE, got);
+        }
+        EXPECT("read", left, kvt_fs_run(c->fs, &elem));
+        EXPECT_PATTERN("what was read", 1, offset, bytes, (size_t)left);
+    }
+    if (c->facts->overwrite_in_place) {
+        elem.op = KVT_FS_WRITE;
+        elem.offset = SIZE / 2;
+        pattern_fill(1, SIZE / 2, bytes, SIZE);
+        EXPECT_ANY("write at once", -EAGAIN, SIZE,
+                   c->fs->ops->try_now(c->fs, &elem));
+        EXPECT("write", SIZE, kvt_fs_run(c->fs, &elem));
+        must_read_pattern(file, 1, 0, SIZE + SIZE / 2);
+    }
+    must_close(file);
+    free(bytes);
+}
+
 static const struct contract_case cases[] = {
     CASE(many_pieces_go_in_one_transfer),
     CASE(a_transfer_of_nothing_is_a_success),
@@ -238,5 +283,6 @@ static const struct contract_case cases[] = {
     CASE(direct_is_what_the_facts_say),
     CASE(threads_write_ranges_of_one_file),
     CASE(threads_write_files_of_their_own),
+    CASE(what_does_not_wait_is_whole_or_not_at_all),
 };
 GROUP(contract_transfers, cases);
