@@ -12,35 +12,12 @@
  * words are read and written atomically. A table or directory that was
  * replaced stays as it was until no reader can see it.
  */
-#include "index/place_index.h"
+#include "index/place_table.h"
 
 #include <assert.h>
 #include <errno.h>
-#include <stdalign.h>
 #include <stdlib.h>
 #include <string.h>
-
-enum {
-    GROUP_SLOTS = 16,
-    SLOT_WORDS = 4,
-    GROUP_WORDS = GROUP_SLOTS * (1 + SLOT_WORDS),
-    GROUPS_MAX = 560, /* of a table before it splits */
-    LINE = 64,
-    TAG_BITS = 31,
-    HASH_BITS = 54,
-};
-
-#define USED UINT32_C(0x80000000) /* of a slot's second word */
-#define SPILL                                                                  \
-    UINT32_C(0x80000000) /* of a tag: one bit of the group's count             \
-                          */
-#define DEPTH_MAX 20u
-
-/* A group: tags[GROUP_SLOTS], then slots[GROUP_SLOTS][SLOT_WORDS]. */
-struct table {
-    uint32_t groups;
-    alignas(LINE) uint32_t words[];
-};
 
 struct segment {
     uint32_t sequence; /* odd while its table is written */
@@ -53,207 +30,6 @@ struct kvt_index_directory {
     uint32_t depth;
     struct segment *segments[]; /* 1 << depth */
 };
-
-static uint32_t load(const uint32_t *word)
-{
-    return __atomic_load_n(word, __ATOMIC_ACQUIRE);
-}
-
-static void store(uint32_t *word, uint32_t value)
-{
-    __atomic_store_n(word, value, __ATOMIC_RELEASE);
-}
-
-/* Hashes ------------------------------------------------------------------ */
-
-/* The part of a hash that an entry keeps; no tag is 0. */
-static uint64_t kept(uint64_t hash)
-{
-    uint64_t bits = hash >> (64 - HASH_BITS);
-    if ((bits & ~SPILL & UINT32_MAX) == 0) {
-        bits |= 1;
-    }
-    return bits << (64 - HASH_BITS);
-}
-
-static uint32_t tag_of(uint64_t hash)
-{
-    return (uint32_t)(hash >> (64 - HASH_BITS)) & ~SPILL;
-}
-
-static uint32_t high_of(uint64_t hash)
-{
-    return (uint32_t)(hash >> (64 - HASH_BITS + TAG_BITS));
-}
-
-static uint32_t home_of(uint64_t hash, uint32_t depth, uint32_t groups)
-{
-    uint64_t bits = (hash << depth) >> 32;
-    return (uint32_t)(bits * groups >> 32);
-}
-
-/* Tables ------------------------------------------------------------------ */
-
-size_t kvt_index_image_size(uint32_t groups)
-{
-    return (size_t)groups * GROUP_WORDS * sizeof(uint32_t);
-}
-
-static size_t table_size(uint32_t groups)
-{
-    return sizeof(struct table) + kvt_index_image_size(groups);
-}
-
-static uint32_t *line_at(const struct table *table, uint32_t group)
-{
-    return (uint32_t *)&table->words[(size_t)group * GROUP_WORDS];
-}
-
-static uint32_t *slot_at(const struct table *table, uint32_t group,
-                         uint32_t slot)
-{
-    return line_at(table, group) + GROUP_SLOTS + (size_t)slot * SLOT_WORDS;
-}
-
-static bool is_taken(const uint32_t *line, uint32_t slot)
-{
-    return (line[slot] & ~SPILL) != 0;
-}
-
-/* How many entries passed a full group. */
-static uint32_t spilled(const uint32_t *line)
-{
-    uint32_t count = 0;
-    for (uint32_t i = 0; i < GROUP_SLOTS; i++) {
-        count |= (load(&line[i]) >> 31) << i;
-    }
-    return count;
-}
-
-static void set_spilled(uint32_t *line, uint32_t count)
-{
-    for (uint32_t i = 0; i < GROUP_SLOTS; i++) {
-        store(&line[i], (line[i] & ~SPILL) | (count >> i & 1) << 31);
-    }
-}
-
-static void set_tag(uint32_t *line, uint32_t slot, uint32_t tag)
-{
-    store(&line[slot], (line[slot] & SPILL) | tag);
-}
-
-static struct table *table_alloc(uint32_t groups)
-{
-    struct table *table = kvt_epoch_alloc(LINE, table_size(groups));
-    if (table != NULL) {
-        table->groups = groups;
-    }
-    return table;
-}
-
-static struct table *table_new(uint32_t groups)
-{
-    struct table *table = table_alloc(groups);
-    if (table != NULL) {
-        memset(table->words, 0, kvt_index_image_size(groups));
-    }
-    return table;
-}
-
-static uint64_t hash_at(const struct table *table, uint32_t group,
-                        uint32_t slot)
-{
-    uint64_t high = slot_at(table, group, slot)[3] >> 8;
-    uint64_t tag = line_at(table, group)[slot] & ~SPILL;
-    uint64_t bits = high << TAG_BITS | tag;
-    return bits << (64 - HASH_BITS);
-}
-
-static void encode(uint64_t hash, const struct kvt_index_entry *entry,
-                   uint32_t words[SLOT_WORDS])
-{
-    words[0] = entry->check;
-    words[1] = entry->length | (entry->used ? USED : 0);
-    words[2] = (uint32_t)entry->place;
-    words[3] = (uint32_t)(entry->place >> 32) | high_of(hash) << 8;
-}
-
-static void decode(const uint32_t words[SLOT_WORDS],
-                   struct kvt_index_entry *entry)
-{
-    entry->check = words[0];
-    entry->length = words[1] & ~USED;
-    entry->used = (words[1] & USED) != 0;
-    entry->place = words[2] | (uint64_t)(words[3] & 0xff) << 32;
-}
-
-static uint64_t place_of(const uint32_t *words)
-{
-    return load(&words[2]) | (uint64_t)(load(&words[3]) & 0xff) << 32;
-}
-
-/* Where a key is. */
-struct spot {
-    uint32_t group;
-    uint32_t slot;
-};
-
-static bool table_find(const struct table *table, uint64_t hash, uint32_t depth,
-                       struct spot *spot)
-{
-    uint32_t tag = tag_of(hash);
-    uint32_t high = high_of(hash);
-    uint32_t group = home_of(hash, depth, table->groups);
-    for (uint32_t left = table->groups; left > 0; left--) {
-        const uint32_t *line = line_at(table, group);
-        for (uint32_t slot = 0; slot < GROUP_SLOTS; slot++) {
-            if ((load(&line[slot]) & ~SPILL) == tag &&
-                load(&slot_at(table, group, slot)[3]) >> 8 == high) {
-                *spot = (struct spot){group, slot};
-                return true;
-            }
-        }
-        if (spilled(line) == 0) {
-            return false;
-        }
-        group = group + 1 < table->groups ? group + 1 : 0;
-    }
-    return false;
-}
-
-/* Puts words where there is room; there is some. */
-static void table_insert(struct table *table, uint64_t hash, uint32_t depth,
-                         const uint32_t words[SLOT_WORDS])
-{
-    uint32_t group = home_of(hash, depth, table->groups);
-    for (;;) {
-        uint32_t *line = line_at(table, group);
-        for (uint32_t slot = 0; slot < GROUP_SLOTS; slot++) {
-            if (!is_taken(line, slot)) {
-                uint32_t *to = slot_at(table, group, slot);
-                for (int i = 0; i < SLOT_WORDS; i++) {
-                    store(&to[i], words[i]);
-                }
-                set_tag(line, slot, tag_of(hash));
-                return;
-            }
-        }
-        set_spilled(line, spilled(line) + 1);
-        group = group + 1 < table->groups ? group + 1 : 0;
-    }
-}
-
-static void table_remove(struct table *table, uint32_t depth, struct spot spot)
-{
-    uint64_t hash = hash_at(table, spot.group, spot.slot);
-    uint32_t group = home_of(hash, depth, table->groups);
-    while (group != spot.group) {
-        uint32_t *line = line_at(table, group);
-        set_spilled(line, spilled(line) - 1);
-        group = group + 1 < table->groups ? group + 1 : 0;
-    }
-    set_tag(line_at(table, spot.group), spot.slot, 0);
-}
 
 /* Segments ---------------------------------------------------------------- */
 
@@ -339,8 +115,8 @@ static void move_all(const struct table *from, struct segment *low,
             uint64_t hash = hash_at(from, group, slot);
             bool up = high != NULL && (hash >> (64 - low->depth) & 1) != 0;
             struct segment *to = up ? high : low;
-            table_insert(to->table, hash, to->depth,
-                         slot_at(from, group, slot));
+            kvt_table_insert(to->table, hash, to->depth,
+                             slot_at(from, group, slot));
             to->count++;
         }
     }
@@ -350,7 +126,7 @@ static int segment_grow(struct kvt_place_index *index, struct segment *segment)
 {
     struct table *old = segment->table;
     uint32_t groups = old->groups + old->groups / 16 + 1;
-    struct table *table = table_new(groups);
+    struct table *table = kvt_table_new(groups);
     if (table == NULL) {
         return -ENOMEM;
     }
@@ -415,7 +191,7 @@ static uint32_t count_high(const struct segment *segment)
 static struct segment *half_new(struct kvt_place_index *index, uint32_t depth,
                                 uint32_t count)
 {
-    struct table *table = table_new(groups_for(count));
+    struct table *table = kvt_table_new(groups_for(count));
     struct segment *segment =
         table != NULL ? segment_new(index, depth, table) : NULL;
     if (segment == NULL) {
@@ -478,7 +254,7 @@ static int make_room(struct kvt_place_index *index, uint64_t hash)
 static struct kvt_index_directory *make_empty(struct kvt_place_index *index)
 {
     struct kvt_index_directory *directory = directory_new(0);
-    struct table *table = table_new(1);
+    struct table *table = kvt_table_new(1);
     struct segment *segment = NULL;
     if (directory != NULL && table != NULL) {
         segment = segment_new(index, 0, table);
@@ -574,7 +350,7 @@ static bool find_one(const struct segment *segment, uint64_t hash,
         sequence = read_begin(segment);
         const struct table *table =
             __atomic_load_n(&segment->table, __ATOMIC_ACQUIRE);
-        found = table_find(table, hash, segment->depth, &spot);
+        found = kvt_table_find(table, hash, segment->depth, &spot);
         for (int i = 0; found && i < SLOT_WORDS; i++) {
             words[i] = load(&slot_at(table, spot.group, spot.slot)[i]);
         }
@@ -632,7 +408,7 @@ void kvt_place_index_use(struct kvt_place_index *index, uint64_t hash,
     const struct segment *segment = segment_of(index, hash);
     struct table *table = __atomic_load_n(&segment->table, __ATOMIC_ACQUIRE);
     struct spot spot;
-    if (table_find(table, hash, segment->depth, &spot)) {
+    if (kvt_table_find(table, hash, segment->depth, &spot)) {
         uint32_t *words = slot_at(table, spot.group, spot.slot);
         bool is_set = (load(&words[1]) & USED) != 0;
         if (place_of(words) == place && is_set != used) {
@@ -677,13 +453,13 @@ int kvt_place_index_put(struct kvt_place_index *index, uint64_t hash,
     pthread_mutex_lock(&index->mutex);
     struct segment *segment = segment_of(index, hash);
     int rc;
-    if (table_find(segment->table, hash, segment->depth, &spot)) {
+    if (kvt_table_find(segment->table, hash, segment->depth, &spot)) {
         overwrite(segment, spot, words, old);
         rc = 1;
     } else if ((rc = make_room(index, hash)) == 0) {
         segment = segment_of(index, hash);
         write_begin(segment);
-        table_insert(segment->table, hash, segment->depth, words);
+        kvt_table_insert(segment->table, hash, segment->depth, words);
         write_end(segment);
         segment->count++;
         __atomic_fetch_add(&index->count, 1, __ATOMIC_RELAXED);
@@ -696,7 +472,7 @@ static void take_out(struct kvt_place_index *index, struct segment *segment,
                      struct spot spot)
 {
     write_begin(segment);
-    table_remove(segment->table, segment->depth, spot);
+    kvt_table_remove(segment->table, segment->depth, spot);
     write_end(segment);
     segment->count--;
     __atomic_fetch_sub(&index->count, 1, __ATOMIC_RELAXED);
@@ -710,7 +486,7 @@ bool kvt_place_index_remove(struct kvt_place_index *index, uint64_t hash,
     pthread_mutex_lock(&index->mutex);
     struct segment *segment = segment_of(index, hash);
     bool found =
-        table_find(segment->table, hash, segment->depth, &spot) &&
+        kvt_table_find(segment->table, hash, segment->depth, &spot) &&
         place_of(slot_at(segment->table, spot.group, spot.slot)) == place;
     if (found) {
         take_out(index, segment, spot);
@@ -809,7 +585,7 @@ static bool images_fit(const struct kvt_index_image *images, size_t count,
 static int adopt_one(struct kvt_place_index *index,
                      struct kvt_index_image *image, struct segment **segment)
 {
-    struct table *table = table_alloc(image->groups);
+    struct table *table = kvt_table_alloc(image->groups);
     *segment = table != NULL ? segment_new(index, image->depth, table) : NULL;
     if (*segment == NULL) {
         kvt_epoch_free(table);

@@ -217,5 +217,5 @@ int main(void)
         store_test_fast(readers_get_whole_objects_or_miss),
     };
     return store_shared_fact_rows_run("hosts", tests,
-                               sizeof tests / sizeof tests[0]) != 0;
+                                      sizeof tests / sizeof tests[0]) != 0;
 }
