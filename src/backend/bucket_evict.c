@@ -343,7 +343,8 @@ int kvt_bkt_remove_bucket(struct bkt *bkt, struct bkt_bucket *bucket)
     kvt_bkt_file_close(bkt, file);
     struct kvt_fs_elem remove = {.op = KVT_FS_REMOVE, .path = path};
     int rc = (int)kvt_fs_run(bkt->fs, &remove);
-    if (rc == 0 && bkt->durability == BKT_DURABLE_BATCH) {
+    if (rc == 0 && bkt->durability != BKT_DURABLE_NONE) {
+        /* what it held must not come back when a bucket that kills it went */
         kvt_bkt_sync_names(bkt, bucket->writer);
     }
     pthread_mutex_lock(&bkt->mutex);
