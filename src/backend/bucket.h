@@ -81,6 +81,8 @@ struct bkt_bucket {
     bool has_table;     /* sealed: its file ends with the table */
     bool withdrawn;     /* its objects are misses: a handler is asked */
     bool always_verify; /* its values may never have reached the device */
+    bool unsynced;      /* sealed by us without a sync: who opens it later has
+                           to verify always */
     bool broken;        /* takes no runs any more */
     bool torn;          /* a run failed: the log ends in front of it */
     bool lost;          /* its values may be lost: no sync, no objects */

@@ -150,6 +150,7 @@ static void sealed(struct bkt *bkt, struct bkt_bucket *bucket, size_t tail)
         bkt_set_state(bucket, BKT_SEALED);
     }
     bucket->has_table = true;
+    bucket->unsynced = !is_durable(bkt);
     bucket->file_bytes = size;
     bucket->kill_count = bucket->table.kill_count;
     kvt_bkt_table_free(&bucket->table);
