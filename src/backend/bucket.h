@@ -424,6 +424,11 @@ int kvt_bkt_remove_bucket(struct bkt *bkt, struct bkt_bucket *bucket);
 /* Does the index have an object of this hash at this place? */
 bool kvt_bkt_is_live(struct bkt *bkt, const struct bkt_bucket *bucket,
                      uint64_t hash, uint32_t block);
+/* bucket_kills.c */
+/* Writes again what a bucket that goes kills; `table` is null when it cannot
+ * be read. 0 or -errno. */
+int kvt_bkt_keep_kills(struct bkt *bkt, const struct bkt_bucket *victim,
+                       const struct bkt_table *table);
 /* bucket_reclaim.c */
 /* Removes sealed buckets in which nothing lives. */
 void kvt_bkt_remove_dead(struct bkt *bkt);
