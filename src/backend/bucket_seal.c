@@ -165,6 +165,9 @@ static void sealed(struct bkt *bkt, struct bkt_bucket *bucket, size_t tail)
     } else {
         bkt->file_count++;
         kvt_bkt_file_entered(bkt, bucket);
+        if (bkt->file_count >= bkt->files_max) {
+            kvt_bkt_files_crowded(bkt);
+        }
     }
     bucket->writable = false;
     if (bucket->live_objects == 0) {
