@@ -471,6 +471,11 @@ int kvt_bkt_recover(struct bkt *bkt, struct kvt_error *err)
     }
     if (rc == 0 && !kept) {
         settle(&recovery);
+        if (!bkt->base.args.read_only) {
+            /* a good one is written at the next close; if this one cannot be
+             * removed, the first change tries again */
+            kvt_bkt_checkpoint_remove(bkt);
+        }
     }
     for (size_t i = 0; i < listing->count; i++) {
         struct bkt_table *table = &listing->found[i].table;

@@ -1,15 +1,12 @@
 /* Power loss under bucket: at each level, beside seals and evictions, with a
  * checkpoint that was there, and while a store is closed. After a cut the
  * machine has another boot id; recovery is cut, too. */
+#include "support/bucket_fixture.h"
 #include "support/power_cut.h"
-#include "support/store_fixture.h"
 
-#include "backend/bucket.h"
 #include "core/process.h"
-#include "store/store.h"
 
 #include <string.h>
-#include <time.h>
 
 /* Boots ---------------------------------------------------------------------
  */
@@ -31,38 +28,10 @@ static void boot_again(void)
 /* Steps of this layout ------------------------------------------------------
  */
 
-static struct bkt *bkt_of(struct kvt_store *store)
-{
-    return (struct bkt *)store->backend;
-}
-
-/* Seals what was written, and waits until the keeper has nothing to do. */
-static void seal(struct kvt_store *store)
-{
-    struct bkt *bkt = bkt_of(store);
-    for (int i = 0; i < 5000; i++) {
-        pthread_mutex_lock(&bkt->mutex);
-        if (bkt->active != NULL && bkt->active->run_count > 0) {
-            bkt_set_state(bkt->active, BKT_FULL);
-            bkt->active = NULL;
-            pthread_cond_signal(&bkt->work);
-        }
-        bool quiet = bkt->in_state[BKT_FULL] + bkt->in_state[BKT_DYING] == 0 &&
-                     !bkt->sealing && !bkt->dead_found;
-        pthread_mutex_unlock(&bkt->mutex);
-        if (quiet) {
-            return;
-        }
-        struct timespec pause = {0, 1000000};
-        nanosleep(&pause, NULL);
-    }
-    fail_msg("nothing was sealed");
-}
-
 static void evict(struct kvt_store *store)
 {
     struct kvt_evict_result result = {0};
-    seal(store);
+    bucket_settle(store);
     assert_int_equal(kvt_bkt_evict_one(bkt_of(store), &result), 0);
     assert_true(result.objects > 0);
 }
@@ -118,7 +87,7 @@ static void cut(const char *level, const struct power_cut_step *steps,
         .steps = steps,
         .step_count = count,
         .before = before,
-        .seal = seal,
+        .seal = bucket_settle,
         .evict = steps == evicting_work ? evict : NULL,
         .close = close_cleanly,
         .boot_again = boot_again,
