@@ -76,7 +76,8 @@ static int read_record(struct walk *walk, uint32_t block, uint32_t number,
     if (got < (int64_t)head->record_size) {
         return got < 0 ? (int)got : 0;
     }
-    return kvt_run_record_check(walk->record, head, walk->found->seed) == 0;
+    int rc = kvt_run_record_check(walk->record, head, walk->found->seed);
+    return rc == 0 ? 1 : rc == -EBADMSG ? 0 : rc;
 }
 
 static int take_record(struct walk *walk, const struct kvt_run_head *head)
