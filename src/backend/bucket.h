@@ -81,6 +81,8 @@ struct bkt_bucket {
     bool has_table;     /* sealed: its file ends with the table */
     bool withdrawn;     /* its objects are misses: a handler is asked */
     bool always_verify; /* its values may never have reached the device */
+    bool unsynced;      /* sealed by us without a sync: who opens it later has
+                           to verify always */
     bool broken;        /* takes no runs any more */
     bool torn;          /* a run failed: the log ends in front of it */
     bool lost;          /* its values may be lost: no sync, no objects */
@@ -447,6 +449,11 @@ int kvt_bkt_remove_bucket(struct bkt *bkt, struct bkt_name name);
 /* Does the index have an object of this hash at this place? */
 bool kvt_bkt_is_live(struct bkt *bkt, const struct bkt_bucket *bucket,
                      uint64_t hash, uint32_t block);
+/* bucket_kills.c */
+/* Writes again what a bucket that goes kills; `table` is null when it cannot
+ * be read. 0 or -errno. */
+int kvt_bkt_keep_kills(struct bkt *bkt, const struct bkt_bucket *victim,
+                       const struct bkt_table *table);
 /* bucket_reclaim.c */
 /* Removes sealed buckets in which nothing lives. */
 void kvt_bkt_remove_dead(struct bkt *bkt);

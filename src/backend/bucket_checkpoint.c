@@ -44,7 +44,7 @@ static void put_bucket(const struct bkt_bucket *bucket, uint8_t *at)
     kvt_put_le64(at, bucket->writer);
     kvt_put_le64(at + 8, bucket->number);
     kvt_put_le32(at + 16, bucket->slot);
-    kvt_put_le32(at + 20, bucket->always_verify);
+    kvt_put_le32(at + 20, bucket->always_verify || bucket->unsynced);
     kvt_put_le64(at + 24, bucket->sequence);
     kvt_put_le32(at + 32, (uint32_t)bucket->objects);
     kvt_put_le32(at + 36, bucket->kill_count);

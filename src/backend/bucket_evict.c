@@ -181,71 +181,6 @@ static int ask(struct bkt *bkt, struct bkt_bucket *bucket)
     return rc;
 }
 
-/* Kills that are still needed -----------------------------------------------
- */
-
-static struct bkt_bucket *find_bucket(const struct bkt *bkt, uint64_t writer,
-                                      uint64_t number)
-{
-    for (uint32_t i = 0; i < bkt->slot_count; i++) {
-        struct bkt_bucket *bucket = bkt->slots[i];
-        if (bucket != NULL && bucket->number == number &&
-            bucket->writer == writer && bucket->state != BKT_DYING) {
-            return bucket;
-        }
-    }
-    return NULL;
-}
-
-/* Keeps those whose target is still on disk, as kills that need no cause.
- * Mutex held. */
-static uint32_t needed_kills(struct bkt *bkt, const struct bkt_bucket *victim,
-                             const struct bkt_table *table,
-                             struct kvt_bucket_kill *kills)
-{
-    uint32_t count = 0;
-    for (uint32_t i = 0; i < table->kill_count; i++) {
-        struct kvt_bucket_kill kill;
-        kvt_bucket_kill_decode(table->kills + (size_t)i * KVT_BUCKET_KILL_SIZE,
-                               &kill);
-        struct bkt_bucket *target = find_bucket(bkt, kill.writer, kill.number);
-        if (target == NULL || target == victim) {
-            continue;
-        }
-        if (kill.cause != KVT_KILL_REMOVED && kill.cause != KVT_KILL_UNDONE) {
-            /* replaced by an entry that was undone, it lives */
-            struct kvt_bucket_entry entry;
-            kvt_bucket_entry_decode(table->entries + (size_t)(kill.cause - 1) *
-                                                         KVT_BUCKET_ENTRY_SIZE,
-                                    &entry);
-            if (kvt_bkt_is_live(bkt, target, entry.key_hash, kill.block)) {
-                continue;
-            }
-            kill.cause = KVT_KILL_REMOVED;
-        }
-        kills[count++] = kill;
-    }
-    return count;
-}
-
-static int keep_kills(struct bkt *bkt, const struct bkt_bucket *victim,
-                      const struct bkt_table *table)
-{
-    if (table->kill_count == 0) {
-        return 0;
-    }
-    struct kvt_bucket_kill *kills = malloc(table->kill_count * sizeof kills[0]);
-    if (kills == NULL) {
-        return -ENOMEM;
-    }
-    pthread_mutex_lock(&bkt->mutex);
-    uint32_t count = needed_kills(bkt, victim, table, kills);
-    pthread_mutex_unlock(&bkt->mutex);
-    int rc = count > 0 ? kvt_bkt_write_kills(bkt, kills, count) : 0;
-    free(kills);
-    return rc;
-}
-
 /* Going ---------------------------------------------------------------------
  */
 
@@ -345,7 +280,8 @@ int kvt_bkt_remove_bucket(struct bkt *bkt, struct bkt_name name)
     kvt_bkt_file_close(bkt, file);
     struct kvt_fs_elem remove = {.op = KVT_FS_REMOVE, .path = path};
     int rc = (int)kvt_fs_run(bkt->fs, &remove);
-    if (rc == 0 && bkt->durability == BKT_DURABLE_BATCH) {
+    if (rc == 0 && bkt->durability != BKT_DURABLE_NONE) {
+        /* what it held must not come back when a bucket that kills it went */
         kvt_bkt_sync_names(bkt, bucket->writer);
     }
     pthread_mutex_lock(&bkt->mutex);
@@ -372,7 +308,7 @@ static int let_go(struct bkt *bkt, struct bkt_bucket *bucket,
         return rc;
     }
     bool readable = kvt_bkt_table_of(bkt, bucket, &table) == 0;
-    rc = readable ? keep_kills(bkt, bucket, &table) : 0;
+    rc = kvt_bkt_keep_kills(bkt, bucket, readable ? &table : NULL);
     if (rc == 0) {
         bury(bkt, bucket, forget(bkt, bucket, readable ? &table : NULL),
              result);

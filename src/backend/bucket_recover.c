@@ -190,7 +190,7 @@ static void measure(struct bkt_found *found)
     }
 }
 
-static int read_header(struct bkt *bkt, const char *path,
+static int read_header(struct bkt *bkt, const char *path, uint64_t file_size,
                        struct kvt_bucket_header *header)
 {
     uint8_t bytes[KVT_BUCKET_HEADER_SIZE];
@@ -201,9 +201,10 @@ static int read_header(struct bkt *bkt, const char *path,
     if (got < 0) {
         return (int)got;
     }
-    return got == (int64_t)sizeof bytes
-               ? kvt_bucket_header_decode(bytes, header)
-               : -EBADMSG;
+    if (got < (int64_t)sizeof bytes) {
+        return file_size < sizeof bytes ? -EBADMSG : -EIO;
+    }
+    return kvt_bucket_header_decode(bytes, header);
 }
 
 static bool is_same_boot(const struct bkt *bkt,
@@ -223,7 +224,7 @@ static int look_at_unsealed(struct bkt *bkt, struct bkt_found *found,
         found->kind = BKT_FOUND_EMPTY;
         return 0;
     }
-    int rc = read_header(bkt, path, &header);
+    int rc = read_header(bkt, path, found->size, &header);
     if (rc == -EBADMSG ||
         (rc == 0 &&
          (memcmp(header.uuid, bkt->marker.uuid, 16) != 0 ||
@@ -323,7 +324,8 @@ static struct kvt_charge charge_of(const struct bkt *bkt,
         size += kvt_bucket_table_size(found->table.entry_count,
                                       found->table.run_count,
                                       found->table.kill_count) +
-                KVT_BUCKET_BLOCK * 2;
+                KVT_BUCKET_FOOTER_SIZE +
+                (unit > KVT_BUCKET_BLOCK ? unit : KVT_BUCKET_BLOCK);
     }
     return (struct kvt_charge){.allocated = size, .values = found->value_bytes};
 }
@@ -469,6 +471,11 @@ int kvt_bkt_recover(struct bkt *bkt, struct kvt_error *err)
     }
     if (rc == 0 && !kept) {
         settle(&recovery);
+        if (!bkt->base.args.read_only) {
+            /* a good one is written at the next close; if this one cannot be
+             * removed, the first change tries again */
+            kvt_bkt_checkpoint_remove(bkt);
+        }
     }
     for (size_t i = 0; i < listing->count; i++) {
         struct bkt_table *table = &listing->found[i].table;

@@ -150,6 +150,7 @@ static void sealed(struct bkt *bkt, struct bkt_bucket *bucket, size_t tail)
         bkt_set_state(bucket, BKT_SEALED);
     }
     bucket->has_table = true;
+    bucket->unsynced = !is_durable(bkt);
     bucket->file_bytes = size;
     bucket->kill_count = bucket->table.kill_count;
     kvt_bkt_table_free(&bucket->table);
@@ -164,6 +165,9 @@ static void sealed(struct bkt *bkt, struct bkt_bucket *bucket, size_t tail)
     } else {
         bkt->file_count++;
         kvt_bkt_file_entered(bkt, bucket);
+        if (bkt->file_count >= bkt->files_max) {
+            kvt_bkt_files_crowded(bkt);
+        }
     }
     bucket->writable = false;
     if (bucket->live_objects == 0) {

@@ -69,7 +69,8 @@ enum {
     TAIL = 64 * 1024 /* mostly the whole table */
 };
 
-/* Reads `size` bytes of a file, whole or -EBADMSG. */
+/* Reads `size` bytes of a file that has them: fewer are an error of the
+ * device, and no reason to take the file for a torn one. */
 static int read_exact(struct bkt *bkt, const char *path, uint64_t offset,
                       void *bytes, size_t size)
 {
@@ -80,7 +81,7 @@ static int read_exact(struct bkt *bkt, const char *path, uint64_t offset,
                                 .slices = &slice,
                                 .slice_count = 1};
     int64_t got = kvt_fs_run(bkt->fs, &fetch);
-    return got < 0 ? (int)got : got == (int64_t)size ? 0 : -EBADMSG;
+    return got < 0 ? (int)got : got == (int64_t)size ? 0 : -EIO;
 }
 
 static uint64_t table_size(const struct kvt_bucket_footer *footer)
@@ -132,7 +133,9 @@ int kvt_bkt_table_read(struct bkt *bkt, const char *path, uint64_t seed,
                                 .slice_count = 1};
     int64_t got = kvt_fs_run(bkt->fs, &fetch);
     int rc = got < 0 ? (int)got : 0;
-    if (rc == 0 && got < (int64_t)KVT_BUCKET_FOOTER_SIZE) {
+    if (rc == 0 && got < TAIL && (uint64_t)got < fetch.file_size) {
+        rc = -EIO;
+    } else if (rc == 0 && got < (int64_t)KVT_BUCKET_FOOTER_SIZE) {
         rc = -EBADMSG;
     }
     if (rc == 0) {

@@ -39,7 +39,10 @@ static int64_t read_at(struct walk *walk, uint64_t offset, void *bytes,
                                .offset = offset,
                                .slices = &slice,
                                .slice_count = 1};
-    return kvt_fs_run(walk->bkt->fs, &read);
+    int64_t got = kvt_fs_run(walk->bkt->fs, &read);
+    uint64_t end = walk->found->size;
+    uint64_t left = offset < end ? end - offset : 0;
+    return got >= 0 && (uint64_t)got < (size < left ? size : left) ? -EIO : got;
 }
 
 /* The record at a block: 1 when there is a whole one, 0 at the end of the
@@ -73,7 +76,8 @@ static int read_record(struct walk *walk, uint32_t block, uint32_t number,
     if (got < (int64_t)head->record_size) {
         return got < 0 ? (int)got : 0;
     }
-    return kvt_run_record_check(walk->record, head, walk->found->seed) == 0;
+    int rc = kvt_run_record_check(walk->record, head, walk->found->seed);
+    return rc == 0 ? 1 : rc == -EBADMSG ? 0 : rc;
 }
 
 static int take_record(struct walk *walk, const struct kvt_run_head *head)
@@ -110,13 +114,15 @@ static int take_record(struct walk *walk, const struct kvt_run_head *head)
 /* Torn values ----------------------------------------------------------------
  */
 
-/* An object whose bytes are not there never counted. */
-static int undo_entry(struct walk *walk, const struct kvt_bucket_entry *entry)
+/* An object whose bytes are not there never counted; one that cannot be read
+ * may have, and what it replaced does not come back. */
+static int kill_entry(struct walk *walk, const struct kvt_bucket_entry *entry,
+                      uint32_t cause)
 {
     struct bkt_found *found = walk->found;
     struct bkt_table *table = &found->table;
     struct kvt_bucket_kill kill = {found->writer, found->number, entry->block,
-                                   KVT_KILL_UNDONE};
+                                   cause};
     struct kvt_bucket_run none = {0, 0};
     walk->bkt->recovery.dropped_records++;
     int rc = kvt_bkt_table_add(table, NULL, 0, &none, &kill, 1);
@@ -124,6 +130,7 @@ static int undo_entry(struct walk *walk, const struct kvt_bucket_entry *entry)
     return rc;
 }
 
+/* 1: it is whole, 0: it is not, -EIO: it cannot be read, or -errno. */
 static int check_value(struct walk *walk, const struct kvt_bucket_entry *entry,
                        struct kvt_key key)
 {
@@ -138,7 +145,7 @@ static int check_value(struct walk *walk, const struct kvt_bucket_entry *entry,
         got == (int64_t)entry->length &&
         kvt_bkt_check(walk->bkt, key, &slice, 1, entry->length) == entry->check;
     free(bytes);
-    return got < 0 && got != -EIO ? (int)got : good ? 1 : 0;
+    return got < 0 ? (int)got : good ? 1 : 0;
 }
 
 static int check_run(struct walk *walk, const struct run_place *run)
@@ -153,8 +160,9 @@ static int check_run(struct walk *walk, const struct run_place *run)
         struct kvt_bucket_entry entry;
         kvt_bucket_entry_decode(kvt_run_entry(walk->record, i), &entry);
         rc = check_value(walk, &entry, kvt_run_keys_next(&keys));
-        if (rc == 0) {
-            rc = undo_entry(walk, &entry);
+        if (rc == 0 || rc == -EIO) {
+            rc = kill_entry(walk, &entry,
+                            rc == 0 ? KVT_KILL_UNDONE : KVT_KILL_REMOVED);
         }
         if (rc < 0) {
             return rc;

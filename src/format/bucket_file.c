@@ -214,7 +214,7 @@ void kvt_run_record_finish(uint8_t *record, const struct kvt_run_head *head,
 bool kvt_run_head_decode(const uint8_t bytes[KVT_RUN_HEAD_SIZE],
                          struct kvt_run_head *head)
 {
-    if (check_start(bytes, run_magic, KVT_RUN_HEAD_SIZE) != 0) {
+    if (memcmp(bytes, run_magic, sizeof run_magic) != 0) {
         return false;
     }
     head->run = kvt_get_le32(bytes + RUN_NUMBER);
@@ -251,8 +251,14 @@ int kvt_run_record_check(const uint8_t *record, const struct kvt_run_head *head,
                          uint64_t seed)
 {
     if (record_check(record, head->record_size, seed) !=
-            kvt_get_le64(record + RUN_CHECK) ||
-        !entries_are_inside(record, head) ||
+        kvt_get_le64(record + RUN_CHECK)) {
+        return -EBADMSG;
+    }
+    int rc = check_start(record, run_magic, KVT_RUN_HEAD_SIZE);
+    if (rc != 0) {
+        return rc;
+    }
+    if (!entries_are_inside(record, head) ||
         !causes_exist(kvt_run_kill((uint8_t *)record, head, 0),
                       head->kill_count, head->entry_count)) {
         return -EBADMSG;
@@ -358,10 +364,14 @@ int kvt_bucket_footer_decode(const uint8_t bytes[KVT_BUCKET_FOOTER_SIZE],
                              uint64_t seed, uint64_t file_size,
                              struct kvt_bucket_footer *footer)
 {
-    if (check_start(bytes, footer_magic, KVT_BUCKET_FOOTER_SIZE) != 0 ||
-        kvt_get_le64(bytes + FOOTER_CHECK) !=
-            kvt_hash64(bytes, FOOTER_CHECK, seed)) {
+    /* first of all that it is one: anything may look like it */
+    if (kvt_get_le64(bytes + FOOTER_CHECK) !=
+        kvt_hash64(bytes, FOOTER_CHECK, seed)) {
         return -EBADMSG;
+    }
+    int rc = check_start(bytes, footer_magic, KVT_BUCKET_FOOTER_SIZE);
+    if (rc != 0) {
+        return rc;
     }
     footer->synced = (kvt_get_le32(bytes + FOOTER_FLAGS) & FLAG_SYNCED) != 0;
     footer->table_block = kvt_get_le32(bytes + FOOTER_TABLE_BLOCK);

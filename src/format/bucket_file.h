@@ -118,7 +118,8 @@ void kvt_run_record_finish(uint8_t *record, const struct kvt_run_head *head,
 bool kvt_run_head_decode(const uint8_t bytes[KVT_RUN_HEAD_SIZE],
                          struct kvt_run_head *head);
 /* Checks a whole record of head->record_size bytes; -EBADMSG when it is not
- * one: the check value, and that all parts lie inside. */
+ * one: the check value, and that all parts lie inside; -EPROTONOSUPPORT when
+ * it is one of another version. */
 int kvt_run_record_check(const uint8_t *record, const struct kvt_run_head *head,
                          uint64_t seed);
 
@@ -174,7 +175,8 @@ void kvt_bucket_footer_encode(struct kvt_bucket_footer *footer,
                               const uint8_t *table, uint64_t seed,
                               uint8_t bytes[KVT_BUCKET_FOOTER_SIZE]);
 /* -EBADMSG when it is no footer of this bucket, or its numbers do not fit a
- * file of `file_size` bytes. */
+ * file of `file_size` bytes; -EPROTONOSUPPORT when it is one of another
+ * version. */
 int kvt_bucket_footer_decode(const uint8_t bytes[KVT_BUCKET_FOOTER_SIZE],
                              uint64_t seed, uint64_t file_size,
                              struct kvt_bucket_footer *footer);

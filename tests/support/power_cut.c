@@ -1,6 +1,8 @@
-/* Power loss under a layout of one file a key, at every moment of some work:
- * whatever the crash model leaves can be opened, never gives wrong bytes, and
- * at durability `batch` holds what was acknowledged. */
+/* Power loss under a layout, at every moment of some work: whatever the crash
+ * model leaves can be opened, never gives wrong bytes, and holds what the
+ * level of durability says: at `batch` what was acknowledged, at `seal` what
+ * was sealed. What was removed or replaced does not come back when what did it
+ * holds. */
 #include "support/power_cut.h"
 #include "support/store_fixture.h"
 
@@ -22,41 +24,27 @@ enum {
     RECOVERIES_QUICK = 60 /* of them, cut again while they recover */
 };
 
-enum what {
-    PUT,
-    REMOVE,
-    REMOVE_ALL,
+/* The usual work. */
+static const struct power_cut_step usual[] = {
+    {CUT_PUT, 0, -1, 1},    {CUT_PUT, 1, -1, 1},   {CUT_PUT, 0, -1, 2},
+    {CUT_REMOVE, 1, -1, 0}, {CUT_PUT, 2, 3, 1},    {CUT_PUT, 1, -1, 2},
+    {CUT_PUT, 2, 4, 2},     {CUT_REMOVE, 0, 3, 0}, {CUT_REMOVE, 4, -1, 0},
+    {CUT_PUT, 0, 3, 3},     {CUT_PUT, 0, -1, 1},   {CUT_REMOVE_ALL, 0, -1, 0},
+    {CUT_PUT, 1, -1, 3},
 };
-
-/* What is done, in order. `second` is in the same batch, or -1. */
-static const struct {
-    enum what what;
-    int key;
-    int second;
-    unsigned version;
-} steps[] = {
-    {PUT, 0, -1, 1},    {PUT, 1, -1, 1},   {PUT, 0, -1, 2},
-    {REMOVE, 1, -1, 0}, {PUT, 2, 3, 1},    {PUT, 1, -1, 2},
-    {PUT, 2, 4, 2},     {REMOVE, 0, 3, 0}, {REMOVE, 4, -1, 0},
-    {PUT, 0, 3, 3},     {PUT, 0, -1, 1},   {REMOVE_ALL, 0, -1, 0},
-    {PUT, 1, -1, 3},
-};
-#define STEPS (sizeof steps / sizeof steps[0])
-
-static const char *backend;
-static bool owned; /* what is damaged is put aside at the first load */
 
 struct cut {
+    const struct power_cut *spec;
     char top[512];
     char root[600];
     char state[600];
     char again[600];
-    bool durable;
     struct kvt_store *store;
     struct kvt_fs *fs;
-    uint64_t begun[STEPS]; /* positions of the crash wrapper */
-    uint64_t ended[STEPS];
-    size_t states; /* looked at */
+    uint64_t begun[CUT_STEPS_MAX]; /* positions of the crash wrapper */
+    uint64_t ended[CUT_STEPS_MAX];
+    uint64_t durable[CUT_STEPS_MAX]; /* from here on it holds */
+    size_t states;                   /* looked at */
     size_t recoveries;
 };
 
@@ -90,86 +78,19 @@ static int open_store(const struct cut *cut, const char *fs, const char *path,
                       struct kvt_store **store, struct kvt_error *err)
 {
     struct kvt_config *config = kvt_config_open();
-    set(config, "backend", backend);
-    set(config, owned ? "fs" : "distributed.fs", fs);
+    set(config, "backend", cut->spec->backend);
+    set(config, cut->spec->owned ? "fs" : "distributed.fs", fs);
     set(config, "path", path);
     set(config, "threads", "2");
-    set(config, "eviction", "none");
-    set(config, "durability", cut->durable ? "batch" : "none");
+    set(config, "eviction", cut->spec->evict != NULL ? "lru" : "none");
+    set(config, "durability", cut->spec->level);
+    set(config, "checksum", cut->spec->unchecked ? "off" : "on");
+    for (size_t i = 0; i < cut->spec->setting_count; i++) {
+        set(config, cut->spec->settings[i][0], cut->spec->settings[i][1]);
+    }
     int rc = kvt_store_open(config, NULL, store, err);
     kvt_config_close(config);
     return rc;
-}
-
-static void do_step(struct cut *cut, size_t i)
-{
-    static char bytes[2][16 << 10];
-    char names[2][320];
-    struct kvt_slice slices[2];
-    struct kvt_object objects[2];
-    int count = steps[i].second < 0 ? 1 : 2;
-    if (steps[i].what == REMOVE_ALL) {
-        assert_int_equal(kvt_remove_all(cut->store, NULL), KVT_OK);
-        return;
-    }
-    for (int at = 0; at < count; at++) {
-        int key = at == 0 ? steps[i].key : steps[i].second;
-        unsigned version = steps[i].version;
-        name_of(key, names[at], sizeof names[at]);
-        objects[at] = (struct kvt_object){.key = key_of(names[at])};
-        if (steps[i].what == PUT) {
-            slices[at] =
-                (struct kvt_slice){bytes[at], size_of(key, version), NULL};
-            value_fill(bytes[at], slices[at].size, seed_of(key, version));
-            objects[at].slices = &slices[at];
-            objects[at].slice_count = 1;
-        }
-    }
-    int done = steps[i].what == PUT
-                   ? kvt_batch_offload(cut->store, objects, (size_t)count, NULL)
-                   : kvt_batch_remove(cut->store, objects, (size_t)count, NULL);
-    assert_int_equal(done, count);
-}
-
-static void do_all(struct cut *cut)
-{
-    struct kvt_error err;
-    if (open_store(cut, "crash:posix", cut->root, &cut->store, &err) !=
-        KVT_OK) {
-        fail_msg("%s", err.message);
-    }
-    cut->fs = cut->store->fs;
-    for (size_t i = 0; i < STEPS; i++) {
-        cut->begun[i] = kvt_crash_position(cut->fs);
-        do_step(cut, i);
-        cut->ended[i] = kvt_crash_position(cut->fs);
-    }
-}
-
-/* What may be there -------------------------------------------------------- */
-
-static void allow(const struct cut *cut, uint64_t position,
-                  unsigned allowed[KEYS])
-{
-    for (int key = 0; key < KEYS; key++) {
-        allowed[key] = ABSENT;
-        for (size_t i = 0; i < STEPS; i++) {
-            if (steps[i].key != key && steps[i].second != key &&
-                steps[i].what != REMOVE_ALL) {
-                continue;
-            }
-            unsigned after =
-                steps[i].what == PUT ? 1u << steps[i].version : ABSENT;
-            bool acknowledged = cut->ended[i] <= position;
-            if (acknowledged && cut->durable) {
-                allowed[key] = after;
-            } else if (cut->begun[i] < position) {
-                allowed[key] |= after;
-            }
-        }
-        /* what nobody synced may have come apart, and shows it */
-        allowed[key] |= cut->durable ? 0 : DAMAGED;
-    }
 }
 
 static unsigned find(struct kvt_store *store, int key)
@@ -201,6 +122,139 @@ static unsigned find(struct kvt_store *store, int key)
     return 0;
 }
 
+static void do_objects(struct cut *cut, const struct power_cut_step *step)
+{
+    static char bytes[2][16 << 10];
+    char names[2][320];
+    struct kvt_slice slices[2];
+    struct kvt_object objects[2];
+    int count = step->second < 0 ? 1 : 2;
+    for (int at = 0; at < count; at++) {
+        int key = at == 0 ? step->key : step->second;
+        name_of(key, names[at], sizeof names[at]);
+        objects[at] = (struct kvt_object){.key = key_of(names[at])};
+        if (step->what == CUT_PUT) {
+            slices[at] = (struct kvt_slice){bytes[at],
+                                            size_of(key, step->version), NULL};
+            value_fill(bytes[at], slices[at].size, seed_of(key, step->version));
+            objects[at].slices = &slices[at];
+            objects[at].slice_count = 1;
+        }
+    }
+    int done = step->what == CUT_PUT
+                   ? kvt_batch_offload(cut->store, objects, (size_t)count, NULL)
+                   : kvt_batch_remove(cut->store, objects, (size_t)count, NULL);
+    assert_int_equal(done, count);
+}
+
+static void do_step(struct cut *cut, const struct power_cut_step *step)
+{
+    switch (step->what) {
+    case CUT_PUT:
+    case CUT_REMOVE:
+        do_objects(cut, step);
+        break;
+    case CUT_REMOVE_ALL:
+        assert_int_equal(kvt_remove_all(cut->store, NULL), KVT_OK);
+        break;
+    case CUT_USE:
+        assert_int_equal(find(cut->store, step->key), 1u << step->version);
+        break;
+    case CUT_SEAL:
+        cut->spec->seal(cut->store);
+        break;
+    case CUT_EVICT:
+        cut->spec->evict(cut->store);
+        break;
+    case CUT_CLOSE:
+        cut->spec->close(cut->store);
+        break;
+    }
+}
+
+static void open_for_work(struct cut *cut, const char *fs)
+{
+    struct kvt_error err;
+    if (open_store(cut, fs, cut->root, &cut->store, &err) != KVT_OK) {
+        fail_msg("%s", err.message);
+    }
+    cut->fs = cut->store->fs;
+}
+
+/* From where on does each step hold? */
+static void find_durable(struct cut *cut)
+{
+    const struct power_cut *spec = cut->spec;
+    uint64_t sealed = UINT64_MAX;
+    for (size_t i = spec->step_count; i > 0; i--) {
+        enum power_cut_what what = spec->steps[i - 1].what;
+        if (what == CUT_SEAL || what == CUT_CLOSE) {
+            sealed = cut->ended[i - 1];
+        }
+        cut->durable[i - 1] = strcmp(spec->level, "batch") == 0
+                                  ? cut->ended[i - 1]
+                              : strcmp(spec->level, "seal") == 0 ? sealed
+                                                                 : UINT64_MAX;
+    }
+}
+
+static void do_all(struct cut *cut)
+{
+    const struct power_cut *spec = cut->spec;
+    if (spec->before > 0) { /* and closed: it was there all the time */
+        open_for_work(cut, "posix");
+        for (size_t i = 0; i < spec->before; i++) {
+            do_step(cut, &spec->steps[i]);
+        }
+        kvt_store_close(cut->store);
+    }
+    open_for_work(cut, "crash:posix");
+    for (size_t i = spec->before; i < spec->step_count; i++) {
+        cut->begun[i] = kvt_crash_position(cut->fs);
+        do_step(cut, &spec->steps[i]);
+        cut->ended[i] = kvt_crash_position(cut->fs);
+    }
+    find_durable(cut);
+    for (size_t i = 0; i < spec->before; i++) {
+        cut->durable[i] = 0;
+    }
+}
+
+/* What may be there -------------------------------------------------------- */
+
+static bool concerns(const struct power_cut_step *step, int key)
+{
+    return step->what == CUT_REMOVE_ALL || step->what == CUT_EVICT ||
+           ((step->what == CUT_PUT || step->what == CUT_REMOVE) &&
+            (step->key == key || step->second == key));
+}
+
+static void allow(const struct cut *cut, uint64_t position,
+                  unsigned allowed[KEYS])
+{
+    for (int key = 0; key < KEYS; key++) {
+        allowed[key] = ABSENT;
+        for (size_t i = 0; i < cut->spec->step_count; i++) {
+            const struct power_cut_step *step = &cut->spec->steps[i];
+            if (!concerns(step, key)) {
+                continue;
+            }
+            unsigned after =
+                step->what == CUT_PUT ? 1u << step->version : ABSENT;
+            bool begun = i < cut->spec->before || cut->begun[i] < position;
+            if (cut->durable[i] <= position && step->what != CUT_EVICT) {
+                allowed[key] = after;
+            } else if (begun) {
+                allowed[key] |= after;
+            }
+        }
+        /* what nobody synced may be lost, or have come apart and show it */
+        if (strcmp(cut->spec->level, "none") == 0) {
+            allowed[key] |= ABSENT | DAMAGED;
+        }
+    }
+}
+
 /* Opens a tree, twice: everything must be allowed, and be the same again. */
 static void check_tree(const struct cut *cut, const char *path,
                        const unsigned allowed[KEYS], const char *lost)
@@ -219,8 +273,9 @@ static void check_tree(const struct cut *cut, const char *path,
                          allowed[key], lost);
             }
             /* what is damaged is put aside by its owner */
-            unsigned expected =
-                before[key] == DAMAGED && owned ? ABSENT : before[key];
+            unsigned expected = before[key] == DAMAGED && cut->spec->owned
+                                    ? ABSENT
+                                    : before[key];
             if (round > 0 && found != expected) {
                 fail_msg("key %d: found %x, before %x\n%s", key, found,
                          before[key], lost);
@@ -234,12 +289,19 @@ static void check_tree(const struct cut *cut, const char *path,
         kvt_store_close(store);
         char temporaries[700];
         snprintf(temporaries, sizeof temporaries, "%s/.kvtier/tmp", path);
-        assert_true(!owned || files_in(temporaries) == 0);
+        assert_true(!cut->spec->owned || files_in(temporaries) == 0);
     }
 }
 
 /* Cuts ----------------------------------------------------------------------
  */
+
+static void boot_again(const struct cut *cut)
+{
+    if (cut->spec->boot_again != NULL) {
+        cut->spec->boot_again();
+    }
+}
 
 /* The power goes again while the store recovers from the first loss. */
 static void cut_recovery(struct cut *cut, uint64_t position, size_t state,
@@ -249,6 +311,7 @@ static void cut_recovery(struct cut *cut, uint64_t position, size_t state,
     struct kvt_error err;
     assert_int_equal(kvt_crash_make_state(cut->fs, position, state, cut->state),
                      0);
+    boot_again(cut);
     if (open_store(cut, "crash:posix", cut->state, &store, &err) != KVT_OK) {
         fail_msg("cannot be opened: %s", err.message);
     }
@@ -261,6 +324,7 @@ static void cut_recovery(struct cut *cut, uint64_t position, size_t state,
             assert_int_equal(kvt_crash_make_state(store->fs, at, i, cut->again),
                              0);
             kvt_crash_describe(store->fs, at, i, lost, sizeof lost);
+            boot_again(cut);
             check_tree(cut, cut->again, allowed, lost);
             remove_tree(cut->again);
         }
@@ -284,6 +348,7 @@ static void cut_once(struct cut *cut, uint64_t position, size_t state,
     allow(cut, position, allowed);
     int rc = kvt_crash_make_state(cut->fs, position, state, cut->state);
     assert_int_equal(rc, 0);
+    boot_again(cut);
     check_tree(cut, cut->state, allowed, lost);
     remove_tree(cut->state);
     cut->states++;
@@ -292,7 +357,7 @@ static void cut_once(struct cut *cut, uint64_t position, size_t state,
     }
 }
 
-static void set_up(struct cut *cut, bool durable)
+static void set_up(struct cut *cut, const struct power_cut *spec)
 {
     const char *place = "/dev/shm";
     char base[400];
@@ -306,17 +371,18 @@ static void set_up(struct cut *cut, bool durable)
     snprintf(cut->root, sizeof cut->root, "%s/root", cut->top);
     snprintf(cut->state, sizeof cut->state, "%s/state", cut->top);
     snprintf(cut->again, sizeof cut->again, "%s/again", cut->top);
-    cut->durable = durable;
+    cut->spec = spec;
 }
 
-static void cut_everywhere(bool durable)
+void power_cut_everywhere(const struct power_cut *spec)
 {
     struct cut cut;
-    set_up(&cut, durable);
+    set_up(&cut, spec);
     do_all(&cut);
     uint64_t end = kvt_crash_position(cut.fs);
+    uint64_t start = spec->before > 0 ? kvt_crash_start(cut.fs) : 0;
     size_t total = 0;
-    for (uint64_t at = 0; at <= end; at++) {
+    for (uint64_t at = start; at <= end; at++) {
         size_t count = kvt_crash_state_count(cut.fs, at);
         assert_true(count > 0);
         total += count;
@@ -324,7 +390,7 @@ static void cut_everywhere(bool durable)
     size_t stride = total / (STATES_QUICK * test_scale()) + 1;
     size_t recovery_stride = total / (RECOVERIES_QUICK * test_scale()) + 1;
     size_t number = 0;
-    for (uint64_t at = 0; at <= end; at++) {
+    for (uint64_t at = start; at <= end; at++) {
         size_t count = kvt_crash_state_count(cut.fs, at);
         for (size_t state = 0; state < count; state++, number++) {
             bool again = number % recovery_stride == recovery_stride / 2;
@@ -339,22 +405,32 @@ static void cut_everywhere(bool durable)
     remove_tree(cut.top);
 }
 
+static struct power_cut layout;
+
+static void cut_usual(const char *level)
+{
+    struct power_cut spec = layout;
+    spec.level = level;
+    spec.steps = usual;
+    spec.step_count = sizeof usual / sizeof usual[0];
+    power_cut_everywhere(&spec);
+}
+
 static void nothing_acknowledged_is_lost_at_batch(void **state)
 {
     (void)state;
-    cut_everywhere(true);
+    cut_usual("batch");
 }
 
 static void nothing_wrong_is_read_at_none(void **state)
 {
     (void)state;
-    cut_everywhere(false);
+    cut_usual("none");
 }
 
-int power_cut_run(const char *layout, bool has_owner)
+int power_cut_run(const char *backend, bool has_owner)
 {
-    backend = layout;
-    owned = has_owner;
+    layout = (struct power_cut){.backend = backend, .owned = has_owner};
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(nothing_acknowledged_is_lost_at_batch),
         cmocka_unit_test(nothing_wrong_is_read_at_none),

@@ -315,9 +315,13 @@ static void expect_figures(struct torture *t, const struct kvt_stats *before)
 {
     struct kvt_stats stats = {.size = sizeof stats};
     assert_int_equal(kvt_stats(t->store, &stats), KVT_OK);
+    /* a log has put by tables for what is not sealed yet, and a table that was
+     * torn stays in the file */
+    bool allocated_fits =
+        stats.allocated_bytes == before->allocated_bytes ||
+        (t->is_log && stats.allocated_bytes < before->allocated_bytes + 4096);
     if (stats.objects != before->objects ||
-        stats.object_bytes != before->object_bytes ||
-        stats.allocated_bytes != before->allocated_bytes) {
+        stats.object_bytes != before->object_bytes || !allocated_fits) {
         fail_msg("%s: %llu objects, %llu bytes, %llu allocated; there are "
                  "%llu, %llu, %llu",
                  t->what, (unsigned long long)before->objects,
@@ -369,6 +373,18 @@ static bool suffer(struct torture *t, const char *rules,
     return true;
 }
 
+/* Somebody needs a call of this kind, and nothing can do without. */
+static bool must_be_told(const struct torture *t)
+{
+    if (strcmp(t->op, "sync") == 0) {
+        return t->durable;
+    }
+    /* a log publishes its marker, and what it can do without; what it closes
+     * is sealed, or not durable */
+    return !t->is_log || (strcmp(t->op, "close") != 0 &&
+                          (t->empty || strcmp(t->op, "rename") != 0));
+}
+
 void torture_once(struct torture *t, const char *rules)
 {
     struct kvt_stats stats = {0};
@@ -376,7 +392,7 @@ void torture_once(struct torture *t, const char *rules)
     t->failures = 0;
     prepare(t);
     bool opened = suffer(t, rules, &stats);
-    if (t->always && (t->durable || strcmp(t->op, "sync") != 0)) {
+    if (t->always && must_be_told(t)) {
         CHECK(t, t->failures > 0);
     }
     CHECK(t, descriptors() == before);
@@ -409,6 +425,7 @@ void torture_init(struct torture *t, const char *backend, const char *op)
     t->op = op;
     t->backend = backend;
     t->owned = strcmp(backend, "distributed") != 0;
+    t->is_log = strcmp(backend, "bucket") == 0;
     if (access(memory, W_OK) != 0) {
         assert_non_null(getcwd(base, sizeof base));
         memory = base;

@@ -134,26 +134,33 @@ static void when_two_calls_fail(void **state)
     torture_fini(&t);
 }
 
+static const char *const late_calls[] = {
+    "open@*tmp*",    "write@*tmp*",   "close@*tmp*",
+    "sync@*tmp*",    "rename@*/key*", "read@*/key*",
+    "remove@*/key*", "stat@*/key*",   "sync@[0-9a-f]*"};
+static const char *const late_calls_of_log[] = {
+    "open@*.kvb",   "write@*.kvb", "close@*.kvb",
+    "sync@*.kvb",   "read@*.kvb",  "mkdir@w-*",
+    "remove@*.kvb", "sync@w-*",    "remove@.kvtier/index"};
+_Static_assert(sizeof late_calls == sizeof late_calls_of_log, "as many");
+
 /* The n-th call of a kind really happens, but long after the deadline. */
 static void when_calls_come_too_late(void **state)
 {
-    static const char *const late_ops[] = {
-        "open@*tmp*",    "write@*tmp*",   "close@*tmp*",
-        "sync@*tmp*",    "rename@*/key*", "read@*/key*",
-        "remove@*/key*", "stat@*/key*",   "sync@[0-9a-f]*"};
     struct torture t;
     char rules[64];
     size_t turn = 0;
     (void)state;
     torture_init(&t, backend, "late");
+    const char *const *calls = t.is_log ? late_calls_of_log : late_calls;
     t.errnum = ETIMEDOUT;
     t.once = true;
     t.many = true;
     t.deadline_ms = 20;
     for (unsigned n = 1; n <= 4 * test_scale(); n++) {
-        for (size_t i = 0; i < sizeof late_ops / sizeof late_ops[0]; i++) {
+        for (size_t i = 0; i < sizeof late_calls / sizeof late_calls[0]; i++) {
             torture_choose_kind(&t, turn++ & 3);
-            snprintf(rules, sizeof rules, "%s,nth=%u,hang=60", late_ops[i], n);
+            snprintf(rules, sizeof rules, "%s,nth=%u,hang=60", calls[i], n);
             snprintf(t.what, sizeof t.what, "%s%s%s", rules,
                      t.durable ? " durable" : "", t.evicts ? " evicts" : "");
             torture_once(&t, rules);
