@@ -254,6 +254,33 @@ static void a_flipped_bit_is_a_miss_in_every_mode(void **state)
     }
 }
 
+/* Nobody writes a file of that name without a trailer. */
+static void a_long_name_without_a_trailer_is_never_raw(void **state)
+{
+    struct store_fixture *fixture = *state;
+    static char text[400];
+    struct kvt_key key = {text, sizeof text};
+    struct kvt_object object = {.key = key};
+    char path[FILE_PATH_MAX];
+    unsigned char *bytes;
+    memset(text, 'x', sizeof text);
+    write_raw(fixture, key_of("old"), 9, SIZE);
+    store_start(fixture);
+    assert_false(has_record(fixture));
+    assert_int_equal(put_value(fixture->store, key, 1, SIZE), KVT_OK);
+    store_object_path(fixture, key, path);
+    size_t size = read_object_file(fixture, key, &bytes);
+    assert_int_equal(size, SIZE + sizeof text + TRAILER);
+    for (size_t cut = 0; cut < size; cut += 7) {
+        file_write(path, bytes, cut);
+        assert_true(get_value(fixture->store, key, 1, SIZE) < 0);
+        assert_true(get_value(fixture->store, key, 1, size) < 0);
+        assert_int_equal(kvt_batch_exists(fixture->store, &object, 1, NULL), 0);
+        assert_int_equal(scan(fixture->store), 1);
+    }
+    free(bytes);
+}
+
 static void a_cut_or_zeroed_file_is_a_miss_under_the_record(void **state)
 {
     struct store_fixture *fixture = *state;
@@ -646,6 +673,7 @@ int main(void)
         store_test_fast(a_root_of_the_original_is_readable_as_it_is),
         store_test_fast(a_mixed_root_holds_both),
         store_test_fast(a_flipped_bit_is_a_miss_in_every_mode),
+        store_test_fast(a_long_name_without_a_trailer_is_never_raw),
         store_test_fast(a_cut_or_zeroed_file_is_a_miss_under_the_record),
         store_test_fast(a_damaged_or_newer_record_is_refused),
         store_test_fast(hosts_that_disagree_with_the_record_are_refused),
