@@ -76,7 +76,7 @@ static void describe(struct dist *dist, struct victim *victim)
     victim->key = (struct kvt_key){victim->bytes,
                                    kvt_keyname_decode(name, victim->bytes)};
     victim->size = victim->charge.values;
-    if (!dist->recorded || dist->accepts_raw) {
+    if (!dist->recorded) {
         read_end(dist, victim);
     }
 }

@@ -162,7 +162,7 @@ static void tail_done(struct kvt_fs_elem *elem)
 static void start_look(struct dist_op *op)
 {
     const struct dist *dist = op->batch->dist;
-    if (dist->recorded && !dist->accepts_raw) {
+    if (dist->recorded) {
         op->file.elem =
             (struct kvt_fs_elem){.op = KVT_FS_STAT, .path = op->file.path};
         kvt_dist_submit(op, stat_done);

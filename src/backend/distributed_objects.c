@@ -141,7 +141,7 @@ static int visit(const struct dist_found *found, void *arg)
         }
         return 0;
     }
-    bool looks = !dist->recorded || dist->accepts_raw;
+    bool looks = !dist->recorded;
     if (looks || found->kind == KVT_NAME_LONG) {
         return look_at(objects, found);
     }

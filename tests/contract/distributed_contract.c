@@ -281,9 +281,8 @@ static void a_long_name_without_a_trailer_is_never_raw(void **state)
     free(bytes);
 }
 
-static void a_cut_or_zeroed_file_is_a_miss_under_the_record(void **state)
+static void cut_and_zero(struct store_fixture *fixture)
 {
-    struct store_fixture *fixture = *state;
     char path[FILE_PATH_MAX];
     static unsigned char zeros[SIZE + 2 * TRAILER];
     unsigned char *bytes;
@@ -309,6 +308,21 @@ static void a_cut_or_zeroed_file_is_a_miss_under_the_record(void **state)
     assert_true(stats_of(fixture->store).checksum_misses > 0);
     assert_int_equal(put_value(fixture->store, key_of("k"), 1, SIZE), KVT_OK);
     assert_int_equal(get_value(fixture->store, key_of("k"), 1, SIZE), KVT_OK);
+}
+
+/* In every mode: the record says that there are no raw files. */
+static void a_cut_or_zeroed_file_is_a_miss_under_the_record(void **state)
+{
+    struct store_fixture *fixture = *state;
+    static const char *const modes[] = {"auto", "on", "off"};
+    for (size_t i = 0; i < 3; i++) {
+        store_set(fixture, "distributed.read_raw", modes[i]);
+        cut_and_zero(fixture);
+        write_raw(fixture, key_of("raw"), 2, SIZE);
+        assert_true(get_value(fixture->store, key_of("raw"), 2, SIZE) < 0);
+        assert_int_equal(stats_of(fixture->store).unverifiable_objects, 0);
+        store_stop(fixture);
+    }
 }
 
 /* The record --------------------------------------------------------------- */
