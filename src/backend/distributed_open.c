@@ -237,8 +237,10 @@ static int open_record(struct dist *dist, struct kvt_error *err)
         }
         if (empty > 0) {
             rc = make_record(dist, &record);
-        } else if (kvt_fs_facts(dist->fs)->names_stale_ms > 0) {
-            let_names_settle(dist); /* it may be there, and not seen yet */
+        } else {
+            /* what is there may have come with a record since we looked for
+             * one, or the record may be there and not be seen yet */
+            let_names_settle(dist);
             rc = read_record(dist, &record);
         }
         if (rc != 0 && empty > 0) {

@@ -473,6 +473,24 @@ static void many_first_writers_agree_on_one_record(void **state)
     }
 }
 
+/* Between our two looks another host made the record and wrote an object: the
+ * root is not a mixed one for that. */
+static void a_record_made_while_we_look_is_seen(void **state)
+{
+    struct store_fixture *fixture = *state;
+    struct kvt_store *other;
+    struct kvt_error err;
+    store_start(fixture);
+    assert_int_equal(put_value(fixture->store, key_of("k"), 1, SIZE), KVT_OK);
+    store_set(fixture, "fs", "fault:posix");
+    store_set(fixture, "fault.rules", "open@.kvtier/format,nth=1,do=ENOENT");
+    assert_int_equal(store_open_other(fixture, false, &other, &err), KVT_OK);
+    assert_int_equal(get_value(other, key_of("k"), 1, SIZE), KVT_OK);
+    assert_int_equal(put_value(other, key_of("n"), 2, SIZE), KVT_OK);
+    assert_int_equal(get_value(fixture->store, key_of("n"), 2, SIZE), KVT_OK);
+    kvt_store_close(other);
+}
+
 static void a_read_only_peer_changes_nothing(void **state)
 {
     struct store_fixture *fixture = *state;
@@ -693,6 +711,7 @@ int main(void)
         store_test_fast(hosts_that_disagree_with_the_record_are_refused),
         store_test_fast(a_root_of_another_layout_is_refused_both_ways),
         store_test_fast(many_first_writers_agree_on_one_record),
+        store_test_fast(a_record_made_while_we_look_is_seen),
         store_test_fast(a_read_only_peer_changes_nothing),
         store_test_fast(only_dead_writers_temporaries_are_collected),
         store_test_fast(temporaries_are_collected_without_being_asked),
