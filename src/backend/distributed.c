@@ -6,12 +6,16 @@
 #include <stdlib.h>
 #include <string.h>
 
+bool kvt_dist_is_absent(int64_t result)
+{
+    return result == -ENOENT || result == -ENOTDIR;
+}
+
 bool kvt_dist_is_gone(int64_t result)
 {
     /* a handle that went stale, or a descriptor that its file system dropped:
      * another host removed or replaced the file */
-    return result == -ENOENT || result == -ENOTDIR || result == -ESTALE ||
-           result == -EBADF;
+    return kvt_dist_is_absent(result) || result == -ESTALE || result == -EBADF;
 }
 
 int kvt_dist_fail(const struct dist *dist, enum kvt_fault fault, int rc,

@@ -39,7 +39,7 @@ static bool failed(struct dist_op *op, int64_t result)
     if (result >= 0) {
         return false;
     }
-    if (result == -ENOENT || result == -ENOTDIR) {
+    if (kvt_dist_is_absent(result)) {
         kvt_dist_op_fail(op, KVT_FAULT_ABSENT, result);
     } else if (kvt_dist_is_gone(result)) {
         /* it was replaced under our hands: the name may lead to another */

@@ -620,6 +620,29 @@ static void a_lost_answer_of_a_rename_is_no_failure(void **state)
                      KVT_ERR_OBJECT_NOT_FOUND);
 }
 
+/* A stale handle does not say that the file is gone, and it is not. */
+static void a_removal_that_met_a_stale_handle_is_no_success(void **state)
+{
+    struct store_fixture *fixture = *state;
+    struct kvt_object object = {.key = key_of("k")};
+    store_start(fixture);
+    assert_int_equal(put_value(fixture->store, key_of("k"), 1, SIZE), KVT_OK);
+    start_with(fixture, "remove@[0-9a-f]*,from=1,do=ESTALE");
+    assert_int_equal(kvt_batch_remove(fixture->store, &object, 1, NULL), 0);
+    assert_int_equal(object.status, KVT_ERR_DFS_STALE_HANDLE);
+    assert_int_equal(kvt_remove_all(fixture->store, NULL),
+                     KVT_ERR_DFS_STALE_HANDLE);
+    assert_true(has_key(fixture->store, key_of("k")));
+    /* once only: it is tried again */
+    start_with(fixture, "remove@[0-9a-f]*,nth=1,do=ESTALE");
+    assert_int_equal(kvt_remove_all(fixture->store, NULL), KVT_OK);
+    assert_false(has_key(fixture->store, key_of("k")));
+    assert_int_equal(put_value(fixture->store, key_of("k"), 1, SIZE), KVT_OK);
+    start_with(fixture, "remove@[0-9a-f]*,nth=1,do=EBADF");
+    assert_int_equal(remove_key(fixture->store, key_of("k")), KVT_OK);
+    assert_false(has_key(fixture->store, key_of("k")));
+}
+
 /* Health ------------------------------------------------------------------- */
 
 static void offloads_stop_while_the_file_system_fails(void **state)
@@ -716,6 +739,7 @@ int main(void)
         store_test_fast(only_dead_writers_temporaries_are_collected),
         store_test_fast(temporaries_are_collected_without_being_asked),
         store_test_fast(a_lost_answer_of_a_rename_is_no_failure),
+        store_test_fast(a_removal_that_met_a_stale_handle_is_no_success),
         store_test_fast(offloads_stop_while_the_file_system_fails),
         store_test_fast(quotas_and_single_files_do_not_stop_offloads),
         store_test_fast(a_health_check_of_what_hangs_ends),
