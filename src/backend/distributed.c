@@ -6,6 +6,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+bool kvt_dist_sizes_tell(const struct dist *dist)
+{
+    return dist->recorded && dist->strategy != DIST_IN_PLACE;
+}
+
 bool kvt_dist_is_absent(int64_t result)
 {
     return result == -ENOENT || result == -ENOTDIR;

@@ -45,8 +45,8 @@ static void read_long(struct dist *dist, struct victim *victim)
     if (got > 0) {
         victim->key =
             kvt_object_long_key(&dist->layout, old->path, victim->bytes,
-                                (uint64_t)got, old->file_size);
-        victim->size = old->file_size - KVT_TRAILER_SIZE - victim->key.size;
+                                (uint64_t)got, fetch.file_size);
+        victim->size = fetch.file_size - KVT_TRAILER_SIZE - victim->key.size;
     }
 }
 

@@ -124,7 +124,7 @@ void kvt_dist_start_load(struct dist_batch *batch)
 
 /* Exists ------------------------------------------------------------------- */
 
-/* Under a record the size of the file tells that of the value. */
+/* Where the size of the file tells that of the value. */
 static void stat_done(struct kvt_fs_elem *elem)
 {
     struct dist_op *op = elem->arg;
@@ -162,7 +162,7 @@ static void tail_done(struct kvt_fs_elem *elem)
 static void start_look(struct dist_op *op)
 {
     const struct dist *dist = op->batch->dist;
-    if (dist->recorded) {
+    if (kvt_dist_sizes_tell(dist)) {
         op->file.elem =
             (struct kvt_fs_elem){.op = KVT_FS_STAT, .path = op->file.path};
         kvt_dist_submit(op, stat_done);

@@ -65,6 +65,7 @@ static void write_raw(const struct store_fixture *fixture, struct kvt_key key,
 }
 
 static struct told told;
+static struct kvt_store *slow_store;
 
 static size_t scan(struct kvt_store *store)
 {
@@ -583,6 +584,40 @@ static void temporaries_are_collected_without_being_asked(void **state)
     assert_false(file_exists(path));
 }
 
+static void *scan_slowly(void *arg)
+{
+    *(size_t *)arg = 0;
+    told = (struct told){0};
+    kvt_scan_meta(slow_store, told_handler, &told, NULL);
+    *(size_t *)arg = told.count;
+    return NULL;
+}
+
+/* The key of a long name stands in the file, which may have been replaced by
+ * one of another size since it was listed. */
+static void a_long_name_replaced_during_a_scan_is_seen(void **state)
+{
+    struct store_fixture *fixture = *state;
+    static char text[400];
+    struct kvt_key key = {text, sizeof text};
+    struct kvt_error err;
+    pthread_t thread;
+    size_t seen;
+    memset(text, 'x', sizeof text);
+    store_start(fixture);
+    assert_int_equal(put_value(fixture->store, key, 1, SIZE), KVT_OK);
+    store_set(fixture, "fs", "fault:posix");
+    store_set(fixture, "fault.rules", "open@*%long-*,nth=1,delay=500");
+    assert_int_equal(store_open_other(fixture, false, &slow_store, &err), 0);
+    pthread_create(&thread, NULL, scan_slowly, &seen);
+    pause_ms(200); /* it has listed by now, and waits at the file */
+    assert_int_equal(put_value(fixture->store, key, 2, 2 * SIZE), KVT_OK);
+    pthread_join(thread, NULL);
+    kvt_store_close(slow_store);
+    assert_int_equal(seen, 1);
+    assert_int_equal(told.metas[0].size, 2 * SIZE);
+}
+
 /* Answers that are lost or wrong ------------------------------------------- */
 
 static void a_lost_answer_of_a_rename_is_no_failure(void **state)
@@ -739,6 +774,7 @@ int main(void)
         store_test_fast(only_dead_writers_temporaries_are_collected),
         store_test_fast(temporaries_are_collected_without_being_asked),
         store_test_fast(a_lost_answer_of_a_rename_is_no_failure),
+        store_test_fast(a_long_name_replaced_during_a_scan_is_seen),
         store_test_fast(a_removal_that_met_a_stale_handle_is_no_success),
         store_test_fast(offloads_stop_while_the_file_system_fails),
         store_test_fast(quotas_and_single_files_do_not_stop_offloads),

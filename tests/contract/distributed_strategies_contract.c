@@ -145,6 +145,29 @@ static void a_failure_in_the_middle_leaves_nothing_wrong(void **state)
     }
 }
 
+/* What a writer left half-way, or is about to finish, is no object to any call
+ * that does not read it. */
+static void half_an_object_is_never_listed(void **state)
+{
+    struct store_fixture *fixture = *state;
+    size_t seen = 0;
+    start_with(fixture, "write@[0-9a-f]*,from=1,short=100;"
+                        "remove@[0-9a-f]*,from=1,do=EIO");
+    int rc = offload_once(fixture, 1, 0);
+    assert_true(rc != KVT_OK);
+    store_stop(fixture);
+    store_set(fixture, "fs", "mem");
+    store_start(fixture);
+    assert_false(has_key(fixture->store, key_of("k")));
+    assert_int_equal(kvt_scan_meta(fixture->store, count_all, &seen, NULL), 0);
+    assert_int_equal(seen, 0);
+    assert_int_equal(stats_of(fixture->store).objects, 0);
+    assert_int_equal(put_value(fixture->store, key_of("k"), 2, SIZE), KVT_OK);
+    struct kvt_object object = {.key = key_of("k")};
+    assert_int_equal(kvt_batch_exists(fixture->store, &object, 1, NULL), 1);
+    assert_int_equal(object.size, SIZE);
+}
+
 static void raw_files_need_a_name_in_one_step(void **state)
 {
     struct store_fixture *fixture = *state;
@@ -185,6 +208,7 @@ int main(void)
         store_test_fast(objects_are_replaced_and_found),
         store_test_fast(only_if_absent_is_kept_or_refused),
         store_test_fast(a_failure_in_the_middle_leaves_nothing_wrong),
+        store_test_fast(half_an_object_is_never_listed),
         store_test_fast(raw_files_need_a_name_in_one_step),
         store_test_fast(a_refresh_that_fails_does_no_harm),
     };
