@@ -242,8 +242,16 @@ static void count_objects(struct dist *dist, struct kvt_stats *stats)
         count.stats = dist->counted;
     }
     pthread_mutex_unlock(&dist->mutex);
-    if (!young) {
-        kvt_dist_objects(dist, count_one, &count);
+    int rc = young ? 0 : kvt_dist_objects(dist, count_one, &count);
+    if (rc != 0) {
+        kvt_backend_log(&dist->base, KVT_LOG_WARN,
+                        "counting the objects: %s; the figures are older ones",
+                        strerror(-rc));
+        kvt_dist_health_note(dist, false, rc);
+        pthread_mutex_lock(&dist->mutex);
+        count.stats = dist->counted;
+        pthread_mutex_unlock(&dist->mutex);
+    } else if (!young) {
         pthread_mutex_lock(&dist->mutex);
         dist->counted = count.stats;
         dist->counted_ns = kvt_clock_ns();

@@ -24,6 +24,7 @@ struct victim {
 
 struct victims {
     struct dist *dist;
+    size_t first; /* where they began in the order of age */
     size_t count;
     size_t left;
     int rc;
@@ -87,6 +88,7 @@ static void choose(struct victims *victims, struct kvt_charge wanted)
     struct dist *dist = victims->dist;
     struct kvt_charge chosen = {0};
     pthread_mutex_lock(&dist->mutex);
+    victims->first = dist->limit.oldest != NULL ? dist->limit.oldest->next : 0;
     while (victims->count < ROUND && dist->limit.oldest != NULL &&
            !kvt_charge_covers(chosen, wanted)) {
         const struct dist_old *old = kvt_dist_oldest_take(dist->limit.oldest);
@@ -186,7 +188,7 @@ int kvt_dist_evict_some(struct dist *dist, struct kvt_charge wanted,
     pthread_mutex_lock(&dist->mutex);
     struct dist_limit *limit = &dist->limit;
     if (rc == -ECANCELED) { /* they are the oldest still */
-        limit->oldest->next -= victims->count;
+        limit->oldest->next = victims->first;
     }
     kvt_charge_sub(&limit->used, kvt_charge_least(limit->used, victims->freed));
     limit->evicted_objects += victims->removed;

@@ -6,6 +6,10 @@
 
 #include <errno.h>
 
+enum {
+    LOOKS = 16 /* at a file that is another one each time */
+};
+
 /* Load --------------------------------------------------------------------- */
 
 static void start_read(struct dist_op *op);
@@ -67,7 +71,12 @@ static void size_known(struct kvt_fs_elem *elem)
     if (rc != 0) {
         mismatch(op, rc);
     } else if (op->file.size <= op->size) {
-        start_read(op); /* a smaller one took its place */
+        /* a smaller one took its place; or the mount tells a wrong size */
+        if (op->attempts++ < LOOKS) {
+            start_read(op);
+        } else {
+            mismatch(op, -EBADMSG);
+        }
     } else {
         op->object->size = op->file.size;
         kvt_dist_op_fail(op, KVT_FAULT_SMALL, 0);

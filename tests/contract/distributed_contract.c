@@ -573,15 +573,23 @@ static void temporaries_are_collected_without_being_asked(void **state)
     char path[FILE_PATH_MAX];
     store_set(fixture, "distributed.temporary_grace", "1");
     store_start(fixture);
-    store_path(fixture, "3f", path);
-    make_directory(path);
-    store_path(fixture, "3f/%tmp-0123456789abcdef-0123456789abcdef-7", path);
-    file_write(path, "bytes", 5);
-    int64_t end_ns = kvt_clock_ns() + INT64_C(10000000000);
-    while (file_exists(path) && kvt_clock_ns() < end_ns) {
-        pause_ms(20);
+    static const char *const directories[] = {"3f", ".kvtier"};
+    for (size_t i = 0; i < 2; i++) {
+        char name[80];
+        store_path(fixture, directories[i], path);
+        make_directory(path);
+        snprintf(name, sizeof name,
+                 "%s/%%tmp-0123456789abcdef-0123456789abcdef-7",
+                 directories[i]);
+        store_path(fixture, name, path);
+        file_write(path, "bytes", 5);
+        int64_t end_ns = kvt_clock_ns() + INT64_C(10000000000);
+        while (file_exists(path) && kvt_clock_ns() < end_ns) {
+            pause_ms(20);
+        }
+        assert_false(file_exists(path));
     }
-    assert_false(file_exists(path));
+    assert_true(has_record(fixture));
 }
 
 static void *scan_slowly(void *arg)
@@ -655,6 +663,53 @@ static void a_lost_answer_of_a_rename_is_no_failure(void **state)
                      KVT_ERR_OBJECT_NOT_FOUND);
 }
 
+struct once {
+    struct kvt_store *store;
+    struct kvt_object object;
+};
+
+static void *offload_if_absent(void *arg)
+{
+    struct once *once = arg;
+    struct kvt_batch_options options = KVT_BATCH_OPTIONS_INIT;
+    options.flags = KVT_IF_ABSENT;
+    kvt_batch_offload(once->store, &once->object, 1, &options);
+    return NULL;
+}
+
+/* After an answer that was lost the name is there. Whose file it is, its
+ * trailer tells: ours is a success, and another host's is not. */
+static void after_a_lost_answer_the_file_tells_whose_it_is(void **state)
+{
+    struct store_fixture *fixture = *state;
+    static unsigned char bytes[SIZE];
+    struct kvt_slice slice = {bytes, SIZE, NULL};
+    struct kvt_error err;
+    value_fill(bytes, SIZE, 1);
+    store_start(fixture);
+    for (uint64_t found = 1; found <= 2; found++) {
+        struct once once = {
+            .object = {.key = key_of("k"), .slices = &slice, .slice_count = 1}};
+        pthread_t thread;
+        store_set(fixture, "fs", "fault:posix");
+        store_set(fixture, "fault.rules",
+                  "rename@*tmp*,nth=1,do=ESTALE;open@*tmp*,nth=2,delay=500");
+        assert_int_equal(store_open_other(fixture, false, &once.store, &err),
+                         KVT_OK);
+        pthread_create(&thread, NULL, offload_if_absent, &once);
+        pause_ms(200); /* it waits before it tries again */
+        assert_int_equal(put_value(fixture->store, key_of("k"), found, SIZE),
+                         KVT_OK);
+        pthread_join(thread, NULL);
+        assert_int_equal(once.object.status,
+                         found == 1 ? KVT_OK : KVT_ERR_OBJECT_ALREADY_EXISTS);
+        assert_int_equal(get_value(fixture->store, key_of("k"), found, SIZE),
+                         KVT_OK);
+        kvt_store_close(once.store);
+        assert_int_equal(remove_key(fixture->store, key_of("k")), KVT_OK);
+    }
+}
+
 /* A stale handle does not say that the file is gone, and it is not. */
 static void a_removal_that_met_a_stale_handle_is_no_success(void **state)
 {
@@ -679,6 +734,15 @@ static void a_removal_that_met_a_stale_handle_is_no_success(void **state)
 }
 
 /* Health ------------------------------------------------------------------- */
+
+static void wait_for_offloads(struct store_fixture *fixture)
+{
+    int64_t end_ns = kvt_clock_ns() + INT64_C(20000000000);
+    while (!kvt_is_offload_enabled(fixture->store) && kvt_clock_ns() < end_ns) {
+        pause_ms(20);
+    }
+    assert_true(kvt_is_offload_enabled(fixture->store));
+}
 
 static void offloads_stop_while_the_file_system_fails(void **state)
 {
@@ -705,13 +769,51 @@ static void offloads_stop_while_the_file_system_fails(void **state)
     assert_int_equal(object.errnum, ENOTCONN);
     assert_int_equal(get_value(fixture->store, key_of("k"), 1, SIZE), KVT_OK);
     /* by itself: the first probe fails, the second does not */
-    int64_t end_ns = kvt_clock_ns() + INT64_C(20000000000);
-    while (!kvt_is_offload_enabled(fixture->store) && kvt_clock_ns() < end_ns) {
-        pause_ms(20);
-    }
-    assert_true(kvt_is_offload_enabled(fixture->store));
+    wait_for_offloads(fixture);
     assert_string_equal(stats_of(fixture->store).health.state, "ok");
     assert_int_equal(put_value(fixture->store, key_of("n"), 1, SIZE), KVT_OK);
+}
+
+/* Who asked knows; and after it has recovered, three failures are needed
+ * again. */
+static void a_failed_health_check_stops_offloads_at_once(void **state)
+{
+    struct store_fixture *fixture = *state;
+    struct kvt_error err;
+    store_start(fixture); /* which makes the record */
+    start_with(fixture, "rename@*tmp*,nth=1,do=ENOTCONN;rename@*tmp*,nth=3,"
+                        "do=ENOTCONN");
+    assert_int_equal(kvt_health_check(fixture->store, &err),
+                     KVT_ERR_DFS_SERVICE_UNAVAILABLE);
+    assert_false(kvt_is_offload_enabled(fixture->store));
+    assert_string_equal(stats_of(fixture->store).health.state, "failed");
+    wait_for_offloads(fixture); /* by the second */
+    assert_int_equal(put_value(fixture->store, key_of("n"), 1, SIZE),
+                     KVT_ERR_DFS_SERVICE_UNAVAILABLE);
+    assert_true(kvt_is_offload_enabled(fixture->store));
+    /* a full one is another matter */
+    start_with(fixture, "write@*tmp*,nth=1,do=ENOSPC");
+    assert_int_equal(kvt_health_check(fixture->store, &err),
+                     KVT_ERR_DFS_QUOTA_EXCEEDED);
+    assert_true(kvt_is_offload_enabled(fixture->store));
+    assert_string_equal(stats_of(fixture->store).health.state, "degraded");
+}
+
+/* Nobody is told of an empty store that cannot be listed. */
+static void figures_that_cannot_be_had_are_older_ones(void **state)
+{
+    struct store_fixture *fixture = *state;
+    store_start(fixture);
+    for (uint64_t i = 0; i < 5; i++) {
+        assert_int_equal(put_named(fixture->store, "k", i, i, SIZE), KVT_OK);
+    }
+    start_with(fixture, "list@.,from=2,do=EIO");
+    assert_int_equal(stats_of(fixture->store).objects, 5);
+    assert_int_equal(put_named(fixture->store, "k", 5, 5, SIZE), KVT_OK);
+    struct kvt_stats stats = stats_of(fixture->store);
+    assert_int_equal(stats.objects, 5);
+    assert_string_equal(stats.health.state, "degraded");
+    assert_int_equal(stats.health.last_errnum, EIO);
 }
 
 /* A full disk or a file that may not be read is no reason to stop. */
@@ -775,8 +877,11 @@ int main(void)
         store_test_fast(temporaries_are_collected_without_being_asked),
         store_test_fast(a_lost_answer_of_a_rename_is_no_failure),
         store_test_fast(a_long_name_replaced_during_a_scan_is_seen),
+        store_test_fast(after_a_lost_answer_the_file_tells_whose_it_is),
         store_test_fast(a_removal_that_met_a_stale_handle_is_no_success),
         store_test_fast(offloads_stop_while_the_file_system_fails),
+        store_test_fast(a_failed_health_check_stops_offloads_at_once),
+        store_test_fast(figures_that_cannot_be_had_are_older_ones),
         store_test_fast(quotas_and_single_files_do_not_stop_offloads),
         store_test_fast(a_health_check_of_what_hangs_ends),
     };

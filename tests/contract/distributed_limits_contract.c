@@ -104,6 +104,59 @@ static void the_oldest_publish_goes_first(void **state)
                      KVT_ERR_UNABLE_OFFLOAD);
 }
 
+/* A listing that takes a while is good for ten times as long: what was written
+ * and refused meanwhile is not asked of a new one. */
+static void start_with_slow_lists(struct store_fixture *fixture)
+{
+    store_stop(fixture);
+    store_set(fixture, "fs", "fault:posix");
+    store_set(fixture, "fault.rules", "list@[0-9a-f]*,from=1,delay=60");
+    store_start(fixture);
+}
+
+static void what_a_handler_refused_goes_first_still(void **state)
+{
+    struct store_fixture *fixture = *state;
+    store_start(fixture);
+    fill(fixture, 20);
+    store_set_number(fixture, "total_size_limit", 21 * 4096);
+    told = (struct told){0};
+    fixture->handlers.evict = told_handler;
+    fixture->handlers.evict_arg = &told;
+    start_with_slow_lists(fixture);
+    assert_int_equal(put_named(fixture->store, "n", 0, 0, SIZE), KVT_OK);
+    /* the third oldest is young now, and no victim */
+    assert_int_equal(put_named(fixture->store, "o", 2, 2, SIZE), KVT_OK);
+    assert_true(told_about(&told, "o", 0));
+    told = (struct told){.answer = 1};
+    assert_int_equal(put_named(fixture->store, "n", 1, 1, 3 * 4096 - 100),
+                     KVT_ERR_UNABLE_OFFLOAD);
+    assert_true(told.count >= 3);
+    assert_true(told_about(&told, "o", 1) && told_about(&told, "o", 3));
+    assert_false(told_about(&told, "o", 2));
+    told = (struct told){0};
+    assert_int_equal(put_named(fixture->store, "n", 1, 1, SIZE), KVT_OK);
+    assert_true(told_about(&told, "o", 1));
+    assert_false(has_named(fixture->store, "o", 1));
+    assert_true(has_named(fixture->store, "o", 3));
+}
+
+/* Written again and again, a file takes its room once, without a count. */
+static void what_is_written_again_takes_its_room_once(void **state)
+{
+    struct store_fixture *fixture = *state;
+    store_start(fixture);
+    fill(fixture, 10);
+    store_set_number(fixture, "total_size_limit", 15 * 4096);
+    store_set(fixture, "eviction", "none");
+    start_with_slow_lists(fixture);
+    for (uint64_t i = 0; i < 12; i++) {
+        assert_int_equal(put_named(fixture->store, "n", 0, i, SIZE), KVT_OK);
+    }
+    assert_true(kvt_is_offload_enabled(fixture->store));
+    assert_true(stats_of(fixture->store).peak_allocated_bytes <= 12 * 4096);
+}
+
 /* Raw files and keys that no name holds: the handler is told true sizes. */
 static void victims_of_a_mixed_root_are_described_right(void **state)
 {
@@ -334,6 +387,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         store_test_fast(the_oldest_publish_goes_first),
+        store_test_fast(what_a_handler_refused_goes_first_still),
+        store_test_fast(what_is_written_again_takes_its_room_once),
         store_test_fast(victims_of_a_mixed_root_are_described_right),
         store_test_fast(evicting_on_request_goes_down_to_the_mark),
         store_test_fast(a_full_root_refuses_and_recovers_when_space_returns),
