@@ -22,6 +22,9 @@ static const struct store_row sync_row = {
     "distributed", "mem", false, false,
     "shared,no_rename,no_links,after_sync,lost_on_kill"};
 
+static const struct store_row late_row = {
+    "distributed", "mem", false, false, "shared,no_rename,no_links,after_sync"};
+
 static void start_with(struct store_fixture *fixture, const char *rules)
 {
     store_stop(fixture);
@@ -69,6 +72,21 @@ static void objects_are_replaced_and_found(void **state)
     assert_int_equal(kvt_health_check(fixture->store, &err), KVT_OK);
     assert_int_equal(remove_key(fixture->store, key_of("k")), KVT_OK);
     assert_false(has_key(fixture->store, key_of("k")));
+}
+
+static void another_host_gets_what_was_acknowledged(void **state)
+{
+    struct store_fixture *fixture = *state;
+    struct kvt_store *other;
+    struct kvt_error err;
+    store_start(fixture);
+    assert_int_equal(store_open_other(fixture, false, &other, &err), KVT_OK);
+    for (uint64_t version = 1; version < 4; version++) {
+        assert_int_equal(put_value(fixture->store, key_of("k"), version, SIZE),
+                         KVT_OK);
+        assert_int_equal(get_value(other, key_of("k"), version, SIZE), KVT_OK);
+    }
+    kvt_store_close(other);
 }
 
 static void only_if_absent_is_kept_or_refused(void **state)
@@ -202,10 +220,11 @@ static void a_refresh_that_fails_does_no_harm(void **state)
 
 int main(void)
 {
-    static const struct store_row *const rows[] = {&link_row, &place_row,
-                                                   &bare_row, &sync_row};
+    static const struct store_row *const rows[] = {
+        &link_row, &place_row, &bare_row, &sync_row, &late_row};
     const struct CMUnitTest tests[] = {
         store_test_fast(objects_are_replaced_and_found),
+        store_test_fast(another_host_gets_what_was_acknowledged),
         store_test_fast(only_if_absent_is_kept_or_refused),
         store_test_fast(a_failure_in_the_middle_leaves_nothing_wrong),
         store_test_fast(half_an_object_is_never_listed),
