@@ -288,6 +288,7 @@ static void cut_and_zero(struct store_fixture *fixture)
         file_write(path, bytes, cut);
         assert_true(get_value(fixture->store, key_of("k"), 1, SIZE) < 0);
         assert_true(get_value(fixture->store, key_of("k"), 1, cut) < 0);
+        assert_int_equal(has_key(fixture->store, key_of("k")), cut >= TRAILER);
     }
     for (size_t fill = 0; fill <= size + TRAILER; fill += 8) {
         file_write(path, zeros, fill);
