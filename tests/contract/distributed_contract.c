@@ -617,6 +617,19 @@ static void temporaries_are_collected_without_being_asked(void **state)
     assert_true(has_record(fixture));
 }
 
+/* A writer that is slower than the grace: others may take it for dead, but not
+ * its own store. */
+static void nobody_collects_what_it_writes_itself(void **state)
+{
+    struct store_fixture *fixture = *state;
+    store_set(fixture, "distributed.temporary_grace", "1");
+    store_set(fixture, "fs", "fault:posix");
+    store_set(fixture, "fault.rules", "rename@[0-9a-f]*,nth=1,delay=3000");
+    store_start(fixture);
+    assert_int_equal(put_value(fixture->store, key_of("k"), 1, SIZE), KVT_OK);
+    assert_int_equal(stats_of(fixture->store).recovery.removed_temporaries, 0);
+}
+
 static void *scan_slowly(void *arg)
 {
     *(size_t *)arg = 0;
@@ -670,6 +683,7 @@ int main(void)
         store_test_fast(a_read_only_peer_changes_nothing),
         store_test_fast(only_dead_writers_temporaries_are_collected),
         store_test_fast(temporaries_are_collected_without_being_asked),
+        store_test_fast(nobody_collects_what_it_writes_itself),
         store_test_fast(a_long_name_replaced_during_a_scan_is_seen),
     };
     return store_row_run(&posix_row, "distributed", tests,
