@@ -25,6 +25,9 @@ static const struct store_row sync_row = {
 static const struct store_row late_row = {
     "distributed", "mem", false, false, "shared,no_rename,no_links,after_sync"};
 
+static const struct store_row library_row = {"distributed", "mem", false, false,
+                                             "shared,lost_on_kill"};
+
 static void start_with(struct store_fixture *fixture, const char *rules)
 {
     store_stop(fixture);
@@ -103,6 +106,19 @@ static void only_if_absent_is_kept_or_refused(void **state)
     assert_int_equal(offload_once(fixture, 2, KVT_IF_ABSENT),
                      KVT_ERR_OBJECT_ALREADY_EXISTS);
     assert_int_equal(get_value(fixture->store, key_of("k"), 1, SIZE), KVT_OK);
+}
+
+/* Where written bytes die with their process, an acknowledged object was
+ * synced, whatever the level says: a failed sync is a failed offload. */
+static void bytes_that_die_with_the_process_are_synced(void **state)
+{
+    struct store_fixture *fixture = *state;
+    bool dies = strstr(fixture->row->facts, "lost_on_kill") != NULL;
+    bool late = strstr(fixture->row->facts, "after_sync") != NULL;
+    store_start(fixture);
+    start_with(fixture, "sync@[0-9a-f]*,from=1,do=EIO");
+    int rc = offload_once(fixture, 1, 0);
+    assert_int_equal(rc, dies || late ? KVT_ERR_FILE_WRITE_FAIL : KVT_OK);
 }
 
 /* What failed half-way is cleaned up: nothing there is taken for an object. */
@@ -239,12 +255,13 @@ static void a_refresh_that_fails_does_no_harm(void **state)
 int main(void)
 {
     static const struct store_row *const rows[] = {
-        &link_row, &place_row, &bare_row, &sync_row, &late_row};
+        &link_row, &place_row, &bare_row, &sync_row, &late_row, &library_row};
     const struct CMUnitTest tests[] = {
         store_test_fast(objects_are_replaced_and_found),
         store_test_fast(another_host_gets_what_was_acknowledged),
         store_test_fast(only_if_absent_is_kept_or_refused),
         store_test_fast(a_failure_in_the_middle_leaves_nothing_wrong),
+        store_test_fast(bytes_that_die_with_the_process_are_synced),
         store_test_fast(a_failed_write_leaves_the_name_free),
         store_test_fast(half_an_object_is_never_listed),
         store_test_fast(raw_files_need_a_name_in_one_step),
