@@ -6,12 +6,21 @@
 #include <stdlib.h>
 #include <string.h>
 
+bool kvt_dist_sizes_tell(const struct dist *dist)
+{
+    return dist->recorded && dist->strategy != DIST_IN_PLACE;
+}
+
+bool kvt_dist_is_absent(int64_t result)
+{
+    return result == -ENOENT || result == -ENOTDIR;
+}
+
 bool kvt_dist_is_gone(int64_t result)
 {
     /* a handle that went stale, or a descriptor that its file system dropped:
      * another host removed or replaced the file */
-    return result == -ENOENT || result == -ENOTDIR || result == -ESTALE ||
-           result == -EBADF;
+    return kvt_dist_is_absent(result) || result == -ESTALE || result == -EBADF;
 }
 
 int kvt_dist_fail(const struct dist *dist, enum kvt_fault fault, int rc,
@@ -233,8 +242,16 @@ static void count_objects(struct dist *dist, struct kvt_stats *stats)
         count.stats = dist->counted;
     }
     pthread_mutex_unlock(&dist->mutex);
-    if (!young) {
-        kvt_dist_objects(dist, count_one, &count);
+    int rc = young ? 0 : kvt_dist_objects(dist, count_one, &count);
+    if (rc != 0) {
+        kvt_backend_log(&dist->base, KVT_LOG_WARN,
+                        "counting the objects: %s; the figures are older ones",
+                        strerror(-rc));
+        kvt_dist_health_note(dist, false, rc);
+        pthread_mutex_lock(&dist->mutex);
+        count.stats = dist->counted;
+        pthread_mutex_unlock(&dist->mutex);
+    } else if (!young) {
         pthread_mutex_lock(&dist->mutex);
         dist->counted = count.stats;
         dist->counted_ns = kvt_clock_ns();

@@ -104,7 +104,12 @@ void kvt_dist_op_fail(struct dist_op *op, enum kvt_fault fault, int64_t rc);
 void kvt_dist_submit(struct dist_op *op, void (*done)(struct kvt_fs_elem *));
 /* Frees the batch and reports it finished. */
 void kvt_dist_batch_end(struct dist_batch *batch);
-/* Does this result say that the file is not there? */
+/* Does the size of a file tell that of its value? Not where files may be raw,
+ * and not where they are seen while they are written: their ends do. */
+bool kvt_dist_sizes_tell(const struct dist *dist);
+/* Does this result say that there is nothing of this name? */
+bool kvt_dist_is_absent(int64_t result);
+/* Or that the file that was there is no more: the name may lead to another. */
 bool kvt_dist_is_gone(int64_t result);
 struct kvt_meta kvt_dist_meta(const struct dist *dist, struct kvt_key key,
                               uint64_t size);

@@ -24,6 +24,7 @@ struct victim {
 
 struct victims {
     struct dist *dist;
+    size_t first; /* where they began in the order of age */
     size_t count;
     size_t left;
     int rc;
@@ -45,8 +46,8 @@ static void read_long(struct dist *dist, struct victim *victim)
     if (got > 0) {
         victim->key =
             kvt_object_long_key(&dist->layout, old->path, victim->bytes,
-                                (uint64_t)got, old->file_size);
-        victim->size = old->file_size - KVT_TRAILER_SIZE - victim->key.size;
+                                (uint64_t)got, fetch.file_size);
+        victim->size = fetch.file_size - KVT_TRAILER_SIZE - victim->key.size;
     }
 }
 
@@ -76,7 +77,7 @@ static void describe(struct dist *dist, struct victim *victim)
     victim->key = (struct kvt_key){victim->bytes,
                                    kvt_keyname_decode(name, victim->bytes)};
     victim->size = victim->charge.values;
-    if (!dist->recorded || dist->accepts_raw) {
+    if (!dist->recorded) {
         read_end(dist, victim);
     }
 }
@@ -87,6 +88,7 @@ static void choose(struct victims *victims, struct kvt_charge wanted)
     struct dist *dist = victims->dist;
     struct kvt_charge chosen = {0};
     pthread_mutex_lock(&dist->mutex);
+    victims->first = dist->limit.oldest != NULL ? dist->limit.oldest->next : 0;
     while (victims->count < ROUND && dist->limit.oldest != NULL &&
            !kvt_charge_covers(chosen, wanted)) {
         const struct dist_old *old = kvt_dist_oldest_take(dist->limit.oldest);
@@ -186,7 +188,7 @@ int kvt_dist_evict_some(struct dist *dist, struct kvt_charge wanted,
     pthread_mutex_lock(&dist->mutex);
     struct dist_limit *limit = &dist->limit;
     if (rc == -ECANCELED) { /* they are the oldest still */
-        limit->oldest->next -= victims->count;
+        limit->oldest->next = victims->first;
     }
     kvt_charge_sub(&limit->used, kvt_charge_least(limit->used, victims->freed));
     limit->evicted_objects += victims->removed;

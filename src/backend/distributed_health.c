@@ -65,25 +65,20 @@ static void set_state(struct dist_health *health, bool failed, bool degraded)
     health->degraded = degraded;
 }
 
-void kvt_dist_health_note(struct dist *dist, bool writes, int rc)
+/* Notes a failure, `count` times; the last one that is tolerated stops
+ * offloads. */
+static void note_failure(struct dist *dist, bool writes, int rc, unsigned count)
 {
     struct dist_health *health = &dist->health;
-    bool tripped = false;
     pthread_mutex_lock(&dist->mutex);
-    if (rc == 0) {
-        health->failures[writes] = 0;
-        set_state(health, health->failed,
-                  health->failed || health->failures[!writes] > 0);
-    } else {
-        health->last_errnum = -rc;
-        health->failures[writes]++;
-        tripped = !health->failed && health->failures[writes] >= TRIPS_AT;
-        if (tripped) {
-            health->wait_ns = WAIT_LEAST_NS;
-            health->probe_ns = kvt_clock_ns() + health->wait_ns;
-        }
-        set_state(health, health->failed || tripped, true);
+    health->last_errnum = -rc;
+    health->failures[writes] += count;
+    bool tripped = !health->failed && health->failures[writes] >= TRIPS_AT;
+    if (tripped) {
+        health->wait_ns = WAIT_LEAST_NS;
+        health->probe_ns = kvt_clock_ns() + health->wait_ns;
     }
+    set_state(health, health->failed || tripped, true);
     pthread_mutex_unlock(&dist->mutex);
     if (tripped) {
         kvt_backend_log(&dist->base, KVT_LOG_WARN,
@@ -92,6 +87,20 @@ void kvt_dist_health_note(struct dist *dist, bool writes, int rc)
                         strerror(-rc));
         kvt_dist_janitor_wake(dist);
     }
+}
+
+void kvt_dist_health_note(struct dist *dist, bool writes, int rc)
+{
+    struct dist_health *health = &dist->health;
+    if (rc != 0) {
+        note_failure(dist, writes, rc, 1);
+        return;
+    }
+    pthread_mutex_lock(&dist->mutex);
+    health->failures[writes] = 0;
+    set_state(health, health->failed,
+              health->failed || health->failures[!writes] > 0);
+    pthread_mutex_unlock(&dist->mutex);
 }
 
 int kvt_dist_health_refuses(struct dist *dist)
@@ -317,10 +326,9 @@ int kvt_dist_check(struct kvt_backend *backend, struct kvt_error *err)
         recovered(dist);
         return KVT_OK;
     }
-    pthread_mutex_lock(&dist->mutex);
-    dist->health.last_errnum = -rc;
-    set_state(&dist->health, dist->health.failed, true);
-    pthread_mutex_unlock(&dist->mutex);
+    /* it is known to fail, then: no batch has to find that out again */
+    note_failure(dist, true, rc,
+                 kvt_dist_health_counts(true, rc) ? TRIPS_AT : 0);
     char text[128];
     snprintf(text, sizeof text, "health check: %s", doing);
     return kvt_dist_fail(dist, KVT_FAULT_WRITE, rc, text, err);

@@ -63,6 +63,13 @@ static int find_temp(const struct dist_found *found, void *arg)
     return 0;
 }
 
+/* That of a root's record, by a host that died while it made one. */
+static void sweep_record(struct dist *dist)
+{
+    struct sweep sweep = {.dist = dist, .directory = ".kvtier"};
+    kvt_fs_list(dist->fs, sweep.directory, true, collect, &sweep);
+}
+
 static void sweep(struct dist_janitor *janitor)
 {
     struct sweep sweep = {.dist = janitor->dist};
@@ -70,6 +77,7 @@ static void sweep(struct dist_janitor *janitor)
     if (janitor->sweep_ns == 0 || kvt_clock_ns() < janitor->sweep_ns) {
         return;
     }
+    sweep_record(janitor->dist);
     int rc = kvt_dist_walk(janitor->dist, false, find_temp, &sweep);
     if (rc < 0) {
         kvt_backend_log(&janitor->dist->base, KVT_LOG_WARN,

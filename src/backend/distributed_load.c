@@ -6,6 +6,10 @@
 
 #include <errno.h>
 
+enum {
+    LOOKS = 16 /* at a file that is another one each time */
+};
+
 /* Load --------------------------------------------------------------------- */
 
 static void start_read(struct dist_op *op);
@@ -39,7 +43,7 @@ static bool failed(struct dist_op *op, int64_t result)
     if (result >= 0) {
         return false;
     }
-    if (result == -ENOENT || result == -ENOTDIR) {
+    if (kvt_dist_is_absent(result)) {
         kvt_dist_op_fail(op, KVT_FAULT_ABSENT, result);
     } else if (kvt_dist_is_gone(result)) {
         /* it was replaced under our hands: the name may lead to another */
@@ -67,7 +71,12 @@ static void size_known(struct kvt_fs_elem *elem)
     if (rc != 0) {
         mismatch(op, rc);
     } else if (op->file.size <= op->size) {
-        start_read(op); /* a smaller one took its place */
+        /* a smaller one took its place; or the mount tells a wrong size */
+        if (op->attempts++ < LOOKS) {
+            start_read(op);
+        } else {
+            mismatch(op, -EBADMSG);
+        }
     } else {
         op->object->size = op->file.size;
         kvt_dist_op_fail(op, KVT_FAULT_SMALL, 0);
@@ -124,7 +133,7 @@ void kvt_dist_start_load(struct dist_batch *batch)
 
 /* Exists ------------------------------------------------------------------- */
 
-/* Under a record the size of the file tells that of the value. */
+/* Where the size of the file tells that of the value. */
 static void stat_done(struct kvt_fs_elem *elem)
 {
     struct dist_op *op = elem->arg;
@@ -162,7 +171,7 @@ static void tail_done(struct kvt_fs_elem *elem)
 static void start_look(struct dist_op *op)
 {
     const struct dist *dist = op->batch->dist;
-    if (dist->recorded && !dist->accepts_raw) {
+    if (kvt_dist_sizes_tell(dist)) {
         op->file.elem =
             (struct kvt_fs_elem){.op = KVT_FS_STAT, .path = op->file.path};
         kvt_dist_submit(op, stat_done);

@@ -1,6 +1,7 @@
 /* From files to objects. In a root with a record, a name and a size tell all
  * but the key of a long name. In a mixed root a file may be raw or not, and
- * only its end tells; so ends are looked at, many at a time. */
+ * where files are written under their own names one may be half of one: only
+ * its end tells; so ends are looked at, many at a time. */
 #include "backend/distributed_walk.h"
 
 #include <errno.h>
@@ -17,7 +18,6 @@ struct look {
     struct kvt_slice slices[KVT_OBJECT_SLICES];
     unsigned char bytes[KVT_OBJECT_TAIL_MAX]; /* the key, or the file's end */
     struct objects *objects;
-    uint64_t file_size;
     bool is_long;
 };
 
@@ -57,17 +57,17 @@ static int look_result(struct look *look, struct dist_object *object)
     if (got < 0) {
         return kvt_dist_is_gone(got) ? 0 : (int)got;
     }
-    object->file_size = look->file_size;
+    /* of the file as it is now: it may be another than the one listed */
+    object->file_size = look->file.elem.file_size;
     if (look->is_long) {
         object->key =
             kvt_object_long_key(&dist->layout, look->file.path, look->bytes,
-                                (uint64_t)got, look->file_size);
-        object->size = look->file_size - object->key.size - KVT_TRAILER_SIZE;
+                                (uint64_t)got, object->file_size);
+        object->size = object->file_size - object->key.size - KVT_TRAILER_SIZE;
         object->kind = KVT_OBJECT_WHOLE;
         return object->key.size > 0;
     }
     object->key = look->file.key;
-    object->file_size = look->file.elem.file_size;
     int rc = kvt_object_file_settle_tail(&look->file, dist->accepts_raw,
                                          &object->kind);
     object->size = look->file.size;
@@ -98,7 +98,6 @@ static void start_look(struct objects *objects, const struct dist_found *found)
     struct kvt_object_file *file = &look->file;
     memset(file, 0, sizeof *file);
     look->objects = objects;
-    look->file_size = found->file_size;
     look->is_long = found->kind == KVT_NAME_LONG;
     file->slices = look->slices;
     if (look->is_long) {
@@ -141,8 +140,7 @@ static int visit(const struct dist_found *found, void *arg)
         }
         return 0;
     }
-    bool looks = !dist->recorded || dist->accepts_raw;
-    if (looks || found->kind == KVT_NAME_LONG) {
+    if (!kvt_dist_sizes_tell(dist) || found->kind == KVT_NAME_LONG) {
         return look_at(objects, found);
     }
     if (found->file_size < KVT_TRAILER_SIZE) {

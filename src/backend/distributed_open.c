@@ -237,8 +237,10 @@ static int open_record(struct dist *dist, struct kvt_error *err)
         }
         if (empty > 0) {
             rc = make_record(dist, &record);
-        } else if (kvt_fs_facts(dist->fs)->names_stale_ms > 0) {
-            let_names_settle(dist); /* it may be there, and not seen yet */
+        } else {
+            /* what is there may have come with a record since we looked for
+             * one, or the record may be there and not be seen yet */
+            let_names_settle(dist);
             rc = read_record(dist, &record);
         }
         if (rc != 0 && empty > 0) {
@@ -348,13 +350,18 @@ static int init(struct dist *dist, const struct kvt_backend_args *args)
                                               "distributed.refresh_interval"));
 }
 
-/* Files without a trailer: never under a record, unless it is asked for. */
+/* Files without a trailer: never under a record, which says that there are
+ * none. What looks like one was cut, or emptied by a crash. */
 static bool accepts_raw(const struct dist *dist)
 {
     const char *how =
         kvt_config_text(dist->base.args.config, "distributed.read_raw");
-    return strcmp(how, "on") == 0 ||
-           (strcmp(how, "auto") == 0 && !dist->recorded);
+    if (dist->recorded && strcmp(how, "on") == 0) {
+        kvt_backend_log(&dist->base, KVT_LOG_WARN,
+                        "distributed.read_raw: the root's record says that "
+                        "every file has a trailer; without one it is a miss");
+    }
+    return !dist->recorded && strcmp(how, "off") != 0;
 }
 
 int kvt_dist_open(const struct kvt_backend_args *args,

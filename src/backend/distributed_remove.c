@@ -33,12 +33,18 @@ static void sync_directory(struct dist_op *op)
     kvt_dist_submit(op, synced);
 }
 
+static void start_removal(struct dist_op *op);
+
+/* A stale handle may be that of the directory: the file is still there, then,
+ * and nobody is told that it is not. */
 static void removed(struct kvt_fs_elem *elem)
 {
     struct dist_op *op = elem->arg;
     struct dist *dist = op->batch->dist;
-    if (kvt_dist_is_gone(elem->result)) {
+    if (kvt_dist_is_absent(elem->result)) {
         kvt_dist_op_fail(op, KVT_FAULT_ABSENT, elem->result);
+    } else if (kvt_dist_is_gone(elem->result) && op->attempts++ < 1) {
+        start_removal(op);
     } else if (elem->result < 0) {
         kvt_dist_op_fail(op, KVT_FAULT_WRITE, elem->result);
     } else {
@@ -51,14 +57,19 @@ static void removed(struct kvt_fs_elem *elem)
     }
 }
 
+static void start_removal(struct dist_op *op)
+{
+    op->file.elem =
+        (struct kvt_fs_elem){.op = KVT_FS_REMOVE, .path = op->file.path};
+    kvt_dist_submit(op, removed);
+}
+
 void kvt_dist_start_remove(struct dist_batch *batch)
 {
     for (size_t i = 0; i < batch->batch->count; i++) {
         struct dist_op *op = &batch->ops[i];
         if (op->batch != NULL) {
-            op->file.elem = (struct kvt_fs_elem){.op = KVT_FS_REMOVE,
-                                                 .path = op->file.path};
-            kvt_dist_submit(op, removed);
+            start_removal(op);
         }
     }
 }
@@ -68,6 +79,7 @@ void kvt_dist_start_remove(struct dist_batch *batch)
 struct removal {
     struct kvt_fs_elem elem;
     struct round *round;
+    bool again; /* for the second time */
     char path[KVT_OBJECT_PATH_MAX];
 };
 
@@ -80,11 +92,28 @@ struct round {
     struct removal removals[ROUND];
 };
 
+static void one_removed(struct kvt_fs_elem *elem);
+
+static void submit_removal(struct removal *removal)
+{
+    removal->elem = (struct kvt_fs_elem){.op = KVT_FS_REMOVE,
+                                         .path = removal->path,
+                                         .done = one_removed,
+                                         .arg = removal};
+    kvt_fs_submit(removal->round->queue, &removal->elem, 1);
+}
+
 static void one_removed(struct kvt_fs_elem *elem)
 {
     struct removal *removal = elem->arg;
     struct round *round = removal->round;
-    if (elem->result < 0 && !kvt_dist_is_gone(elem->result) && round->rc == 0) {
+    bool absent = kvt_dist_is_absent(elem->result);
+    if (kvt_dist_is_gone(elem->result) && !absent && !removal->again) {
+        removal->again = true;
+        submit_removal(removal);
+        return;
+    }
+    if (elem->result < 0 && !absent && round->rc == 0) {
         round->rc = (int)elem->result;
     }
     round->left--;
@@ -115,12 +144,9 @@ static int remove_found(const struct dist_found *found, void *arg)
     removal->round = round;
     snprintf(removal->path, sizeof removal->path, "%.8s/%s", found->directory,
              found->name);
-    removal->elem = (struct kvt_fs_elem){.op = KVT_FS_REMOVE,
-                                         .path = removal->path,
-                                         .done = one_removed,
-                                         .arg = removal};
+    removal->again = false;
     round->left++;
-    kvt_fs_submit(round->queue, &removal->elem, 1);
+    submit_removal(removal);
     return 0;
 }
 

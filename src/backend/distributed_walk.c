@@ -54,6 +54,7 @@ struct lister {
     struct block *block; /* being filled; null when it goes directly */
     uint32_t directory;
     char name[16];
+    bool saw_any; /* file in this directory */
 };
 
 /* Which directories are there ---------------------------------------------- */
@@ -184,6 +185,7 @@ static int visit(const struct kvt_fs_dirent *entry, void *arg)
                                .name = entry->name,
                                .file_size = entry->size,
                                .modified_ns = entry->modified_ns};
+    lister->saw_any = true;
     if (entry->type != KVT_FS_TYPE_FILE) {
         return 0;
     }
@@ -205,10 +207,15 @@ static int list_one(struct lister *lister)
 {
     struct walk *walk = lister->walk;
     kvt_object_directory(&walk->dist->layout, lister->directory, lister->name);
+    lister->saw_any = false;
     int rc =
         kvt_fs_list(walk->dist->fs, lister->name, walk->sizes, visit, lister);
+    if (rc == -ESTALE && !lister->saw_any) { /* removed and made again? */
+        rc = kvt_fs_list(walk->dist->fs, lister->name, walk->sizes, visit,
+                         lister);
+    }
     /* it may be gone, or another thing by now */
-    return rc == -ENOENT || rc == -ENOTDIR || rc == -ESTALE ? 0 : rc;
+    return kvt_dist_is_absent(rc) ? 0 : rc;
 }
 
 static void *lister_thread(void *arg)

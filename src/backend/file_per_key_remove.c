@@ -334,15 +334,20 @@ void kvt_fpk_quarantine(struct fpk_op *op)
         return;
     }
     bool kept = kvt_fpk_keep_aside(fpk, op->file.path, op->entry->allocated);
+    int64_t rc = 0;
     if (!kept) {
         struct kvt_fs_elem remove = {.op = KVT_FS_REMOVE,
                                      .path = op->file.path};
-        kvt_fs_run(fpk->fs, &remove);
+        rc = kvt_fs_run(fpk->fs, &remove);
+    }
+    if (rc < 0 && rc != -ENOENT) {
+        kvt_backend_log(&fpk->base, KVT_LOG_WARN, "%s: removing it: %s",
+                        op->file.path, strerror((int)-rc));
     }
     pthread_mutex_lock(&fpk->mutex);
     struct kvt_charge charge = kvt_fpk_entry_charge(op->entry);
-    if (kept) {
-        charge.allocated = 0; /* the evidence takes its room, as no object */
+    if (kept || (rc < 0 && rc != -ENOENT)) {
+        charge.allocated = 0; /* it takes its room still, as no object */
     }
     kvt_budget_give_back(&fpk->budget, charge);
     kvt_fpk_forget(fpk, op->entry);

@@ -216,11 +216,12 @@ static void move_tail(struct kvt_object_file *file, uint64_t total)
     memcpy(file->trailer, tail + file->key_size, KVT_TRAILER_SIZE);
 }
 
-/* A file without a whole trailer: raw only when nothing tells of one. */
+/* A file without a whole trailer: raw only when nothing tells of one. The name
+ * of a key that no name holds does: nobody writes such files without. */
 static int settle_bare(struct kvt_object_file *file, uint64_t total, bool raw,
                        int rc, enum kvt_object_kind *kind)
 {
-    if (!raw || rc == -EPROTONOSUPPORT ||
+    if (!raw || file->key_size > 0 || rc == -EPROTONOSUPPORT ||
         (total >= KVT_TRAILER_SIZE &&
          kvt_trailer_is_likely(file->trailer, file->key_hash, total))) {
         return rc;

@@ -24,7 +24,7 @@ void kvt_object_fetch_long(struct kvt_fs_elem *elem, const char *path,
     slice->size = KVT_OBJECT_TAIL_MAX;
     slice->mem = NULL;
     elem->op = KVT_FS_FETCH;
-    elem->flags = KVT_FS_FROM_END;
+    elem->flags = KVT_FS_FROM_END | KVT_FS_WANT_SIZE;
     elem->path = path;
     elem->offset = KVT_OBJECT_TAIL_MAX;
     elem->slices = slice;

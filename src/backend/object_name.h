@@ -18,7 +18,8 @@ kvt_object_name_read(const struct kvt_object_layout *layout, uint32_t directory,
                      struct kvt_key *key);
 
 /* Makes `elem` fetch the last KVT_OBJECT_TAIL_MAX bytes of a file, where the
- * key of a long name stands. `slice` is borrowed, and its base has room. */
+ * key of a long name stands, and its size. `slice` is borrowed, and its base
+ * has room. */
 void kvt_object_fetch_long(struct kvt_fs_elem *elem, const char *path,
                            struct kvt_slice *slice);
 

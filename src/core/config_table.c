@@ -233,8 +233,8 @@ static const struct kvt_config_row distributed_rows[] = {
      .type = KVT_CONFIG_ENUM,
      .default_text = "auto",
      .choices = auto_choices,
-     .help = "Whether files without a trailer are objects; auto asks the "
-             "root's record."},
+     .help = "Whether files without a trailer are objects in a root "
+             "without a record; under one they never are."},
     {.key = "distributed.skip_stored",
      .type = KVT_CONFIG_BOOL,
      .default_text = "off",

@@ -331,6 +331,32 @@ static void evidence_is_kept_and_counted(void **state)
     assert_int_equal(files_in(aside), 10);
 }
 
+/* A bad file that can neither be moved nor removed is no object, and what it
+ * takes stays counted. */
+static void what_cannot_be_removed_takes_its_room(void **state)
+{
+    struct store_fixture *fixture = *state;
+    char fs[80];
+    store_start(fixture);
+    assert_int_equal(put_value(fixture->store, key_of("k"), 1, 5000), KVT_OK);
+    store_stop(fixture);
+    snprintf(fs, sizeof fs, "fault:%s", fixture->row->fs);
+    store_set(fixture, "fs", fs);
+    store_set(fixture, "fault.rules",
+              "rename@*,from=1,do=EACCES;remove@[0-9a-f]*,from=1,do=EACCES");
+    store_start(fixture);
+    damage(fixture, key_of("k"));
+    uint64_t before = stats_of(fixture->store).allocated_bytes;
+    assert_int_equal(get_value(fixture->store, key_of("k"), 1, 5000),
+                     KVT_ERR_CHECKSUM_MISMATCH);
+    assert_int_equal(get_value(fixture->store, key_of("k"), 1, 5000),
+                     KVT_ERR_OBJECT_NOT_FOUND);
+    struct kvt_stats stats = stats_of(fixture->store);
+    assert_int_equal(stats.objects, 0);
+    assert_true(before >= 5000);
+    assert_int_equal(stats.allocated_bytes, before);
+}
+
 static void evidence_is_bounded(void **state)
 {
     struct store_fixture *fixture = *state;
@@ -491,6 +517,7 @@ int main(void)
         store_test_fast(an_older_copy_of_the_same_key_is_never_data),
         store_test_fast(a_file_put_back_after_its_removal_is_no_object),
         store_test_fast(evidence_is_kept_and_counted),
+        store_test(what_cannot_be_removed_takes_its_room),
         store_test(evidence_is_bounded),
         store_test_fast(evidence_does_not_fill_a_small_store),
     };

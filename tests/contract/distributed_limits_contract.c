@@ -4,6 +4,7 @@
 #include "support/store_fixture.h"
 
 #include "core/clock.h"
+#include "format/keyname.h"
 
 #include <fcntl.h>
 #include <pthread.h>
@@ -102,6 +103,137 @@ static void the_oldest_publish_goes_first(void **state)
     assert_int_equal(stats_of(fixture->store).objects, stats.objects);
     assert_int_equal(put_named(fixture->store, "big", 0, 0, 100 * 4096),
                      KVT_ERR_UNABLE_OFFLOAD);
+}
+
+/* A listing that takes a while is good for ten times as long: what was written
+ * and refused meanwhile is not asked of a new one. */
+static void start_with_slow_lists(struct store_fixture *fixture)
+{
+    store_stop(fixture);
+    store_set(fixture, "fs", "fault:posix");
+    store_set(fixture, "fault.rules", "list@[0-9a-f]*,from=1,delay=60");
+    store_start(fixture);
+}
+
+static void what_a_handler_refused_goes_first_still(void **state)
+{
+    struct store_fixture *fixture = *state;
+    store_start(fixture);
+    fill(fixture, 20);
+    store_set_number(fixture, "total_size_limit", 21 * 4096);
+    told = (struct told){0};
+    fixture->handlers.evict = told_handler;
+    fixture->handlers.evict_arg = &told;
+    start_with_slow_lists(fixture);
+    assert_int_equal(put_named(fixture->store, "n", 0, 0, SIZE), KVT_OK);
+    /* the third oldest is young now, and no victim */
+    assert_int_equal(put_named(fixture->store, "o", 2, 2, SIZE), KVT_OK);
+    assert_true(told_about(&told, "o", 0));
+    told = (struct told){.answer = 1};
+    assert_int_equal(put_named(fixture->store, "n", 1, 1, 3 * 4096 - 100),
+                     KVT_ERR_UNABLE_OFFLOAD);
+    assert_true(told.count >= 3);
+    assert_true(told_about(&told, "o", 1) && told_about(&told, "o", 3));
+    assert_false(told_about(&told, "o", 2));
+    told = (struct told){0};
+    assert_int_equal(put_named(fixture->store, "n", 1, 1, SIZE), KVT_OK);
+    assert_true(told_about(&told, "o", 1));
+    assert_false(has_named(fixture->store, "o", 1));
+    assert_true(has_named(fixture->store, "o", 3));
+}
+
+/* What others are writing takes room, too. */
+static void temporaries_count_against_the_limit(void **state)
+{
+    struct store_fixture *fixture = *state;
+    static const char bytes[5 * 4096];
+    char path[FILE_PATH_MAX];
+    store_set_number(fixture, "total_size_limit", 10 * 4096);
+    store_set(fixture, "eviction", "none");
+    store_start(fixture);
+    store_path(fixture, "00", path);
+    make_directory(path);
+    store_path(fixture, "00/%tmp-0123456789abcdef-0123456789abcdef-0", path);
+    file_write(path, bytes, sizeof bytes);
+    uint64_t count = 0;
+    while (put_named(fixture->store, "o", count, count, SIZE) == KVT_OK) {
+        assert_true(++count <= 5);
+    }
+    assert_int_equal(count, 5);
+    assert_true(file_exists(path));
+}
+
+struct writer {
+    struct kvt_store *store;
+    struct kvt_key key;
+    int rc;
+};
+
+static void *write_one(void *arg)
+{
+    struct writer *writer = arg;
+    writer->rc = put_value(writer->store, writer->key, 77, SIZE);
+    return NULL;
+}
+
+/* The listing saw the old file; by the time victims are chosen it is another,
+ * and young. */
+static void what_is_written_during_a_count_is_spared(void **state)
+{
+    struct store_fixture *fixture = *state;
+    struct named_key named;
+    struct named_key first; /* in the directory that is listed first */
+    uint32_t directory = UINT32_MAX;
+    char path[FILE_PATH_MAX];
+    pthread_t thread;
+    store_start(fixture);
+    fill(fixture, 20);
+    for (uint64_t i = 0; i < 20; i++) {
+        name_key(&named, "o", i);
+        if (kvt_keyname_directory(named.key, 256) < directory) {
+            directory = kvt_keyname_directory(named.key, 256);
+            name_key(&first, "o", i);
+        }
+    }
+    store_object_path(fixture, first.key, path);
+    age(path, 5000);
+    store_set_number(fixture, "total_size_limit", 22 * 4096);
+    store_stop(fixture);
+    store_set(fixture, "fs", "fault:posix");
+    store_set(fixture, "fault.rules",
+              "list@[0-9a-f]*,from=1,delay=100;rename@*tmp*,nth=2,delay=250");
+    store_start(fixture);
+    assert_int_equal(put_named(fixture->store, "n", 0, 0, SIZE), KVT_OK);
+    struct writer writer = {fixture->store, first.key, 0};
+    pause_ms(100);
+    pthread_create(&thread, NULL, write_one, &writer);
+    pause_ms(50);
+    /* this one does not fit, and no count is fresh */
+    assert_int_equal(remove_named(fixture->store, "none", 0),
+                     KVT_ERR_OBJECT_NOT_FOUND);
+    assert_int_equal(remove_named(fixture->store, "n", 0), KVT_OK);
+    assert_int_equal(put_named(fixture->store, "n", 1, 1, 3 * 4096 - 100),
+                     KVT_OK);
+    pthread_join(thread, NULL);
+    assert_int_equal(writer.rc, KVT_OK);
+    assert_int_equal(get_value(fixture->store, first.key, 77, SIZE), KVT_OK);
+    assert_true(stats_of(fixture->store).evicted_objects > 0);
+}
+
+/* Written again and again, a file takes its room once, without a count. */
+static void what_is_written_again_takes_its_room_once(void **state)
+{
+    struct store_fixture *fixture = *state;
+    store_start(fixture);
+    fill(fixture, 10);
+    store_set_number(fixture, "total_size_limit", 15 * 4096);
+    store_set(fixture, "eviction", "none");
+    start_with_slow_lists(fixture);
+    for (uint64_t i = 0; i < 12; i++) {
+        assert_int_equal(put_named(fixture->store, "n", 0, i, SIZE), KVT_OK);
+    }
+    assert_true(kvt_is_offload_enabled(fixture->store));
+    assert_true(stats_of(fixture->store).peak_allocated_bytes <= 12 * 4096);
 }
 
 /* Raw files and keys that no name holds: the handler is told true sizes. */
@@ -334,6 +466,10 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         store_test_fast(the_oldest_publish_goes_first),
+        store_test_fast(what_a_handler_refused_goes_first_still),
+        store_test_fast(temporaries_count_against_the_limit),
+        store_test_fast(what_is_written_during_a_count_is_spared),
+        store_test_fast(what_is_written_again_takes_its_room_once),
         store_test_fast(victims_of_a_mixed_root_are_described_right),
         store_test_fast(evicting_on_request_goes_down_to_the_mark),
         store_test_fast(a_full_root_refuses_and_recovers_when_space_returns),

@@ -22,6 +22,12 @@ static const struct store_row sync_row = {
     "distributed", "mem", false, false,
     "shared,no_rename,no_links,after_sync,lost_on_kill"};
 
+static const struct store_row late_row = {
+    "distributed", "mem", false, false, "shared,no_rename,no_links,after_sync"};
+
+static const struct store_row library_row = {"distributed", "mem", false, false,
+                                             "shared,lost_on_kill"};
+
 static void start_with(struct store_fixture *fixture, const char *rules)
 {
     store_stop(fixture);
@@ -71,6 +77,21 @@ static void objects_are_replaced_and_found(void **state)
     assert_false(has_key(fixture->store, key_of("k")));
 }
 
+static void another_host_gets_what_was_acknowledged(void **state)
+{
+    struct store_fixture *fixture = *state;
+    struct kvt_store *other;
+    struct kvt_error err;
+    store_start(fixture);
+    assert_int_equal(store_open_other(fixture, false, &other, &err), KVT_OK);
+    for (uint64_t version = 1; version < 4; version++) {
+        assert_int_equal(put_value(fixture->store, key_of("k"), version, SIZE),
+                         KVT_OK);
+        assert_int_equal(get_value(other, key_of("k"), version, SIZE), KVT_OK);
+    }
+    kvt_store_close(other);
+}
+
 static void only_if_absent_is_kept_or_refused(void **state)
 {
     struct store_fixture *fixture = *state;
@@ -85,6 +106,37 @@ static void only_if_absent_is_kept_or_refused(void **state)
     assert_int_equal(offload_once(fixture, 2, KVT_IF_ABSENT),
                      KVT_ERR_OBJECT_ALREADY_EXISTS);
     assert_int_equal(get_value(fixture->store, key_of("k"), 1, SIZE), KVT_OK);
+}
+
+/* Where written bytes die with their process, an acknowledged object was
+ * synced, whatever the level says: a failed sync is a failed offload. */
+static void bytes_that_die_with_the_process_are_synced(void **state)
+{
+    struct store_fixture *fixture = *state;
+    bool dies = strstr(fixture->row->facts, "lost_on_kill") != NULL;
+    bool late = strstr(fixture->row->facts, "after_sync") != NULL;
+    store_start(fixture);
+    start_with(fixture, "sync@[0-9a-f]*,from=1,do=EIO");
+    int rc = offload_once(fixture, 1, 0);
+    assert_int_equal(rc, dies || late ? KVT_ERR_FILE_WRITE_FAIL : KVT_OK);
+}
+
+/* What failed half-way is cleaned up: nothing there is taken for an object. */
+static void a_failed_write_leaves_the_name_free(void **state)
+{
+    struct store_fixture *fixture = *state;
+    static const char *const rules[] = {"write@[0-9a-f]*,nth=1,do=EIO",
+                                        "close@[0-9a-f]*,nth=1,do=EIO"};
+    if (strstr(fixture->row->facts, "no_exclusive") != NULL) {
+        return; /* which cannot tell: only_if_absent_is_kept_or_refused */
+    }
+    for (size_t i = 0; i < 2; i++) {
+        start_with(fixture, rules[i]);
+        assert_int_equal(offload_once(fixture, 1, 0), KVT_ERR_FILE_WRITE_FAIL);
+        assert_int_equal(offload_once(fixture, 2, KVT_IF_ABSENT), KVT_OK);
+        assert_int_equal(get_value(fixture->store, key_of("k"), 2, SIZE), 0);
+        assert_int_equal(remove_key(fixture->store, key_of("k")), KVT_OK);
+    }
 }
 
 /* The version that is there, whole, or 0. */
@@ -145,6 +197,29 @@ static void a_failure_in_the_middle_leaves_nothing_wrong(void **state)
     }
 }
 
+/* What a writer left half-way, or is about to finish, is no object to any call
+ * that does not read it. */
+static void half_an_object_is_never_listed(void **state)
+{
+    struct store_fixture *fixture = *state;
+    size_t seen = 0;
+    start_with(fixture, "write@[0-9a-f]*,from=1,short=100;"
+                        "remove@[0-9a-f]*,from=1,do=EIO");
+    int rc = offload_once(fixture, 1, 0);
+    assert_true(rc != KVT_OK);
+    store_stop(fixture);
+    store_set(fixture, "fs", "mem");
+    store_start(fixture);
+    assert_false(has_key(fixture->store, key_of("k")));
+    assert_int_equal(kvt_scan_meta(fixture->store, count_all, &seen, NULL), 0);
+    assert_int_equal(seen, 0);
+    assert_int_equal(stats_of(fixture->store).objects, 0);
+    assert_int_equal(put_value(fixture->store, key_of("k"), 2, SIZE), KVT_OK);
+    struct kvt_object object = {.key = key_of("k")};
+    assert_int_equal(kvt_batch_exists(fixture->store, &object, 1, NULL), 1);
+    assert_int_equal(object.size, SIZE);
+}
+
 static void raw_files_need_a_name_in_one_step(void **state)
 {
     struct store_fixture *fixture = *state;
@@ -179,12 +254,16 @@ static void a_refresh_that_fails_does_no_harm(void **state)
 
 int main(void)
 {
-    static const struct store_row *const rows[] = {&link_row, &place_row,
-                                                   &bare_row, &sync_row};
+    static const struct store_row *const rows[] = {
+        &link_row, &place_row, &bare_row, &sync_row, &late_row, &library_row};
     const struct CMUnitTest tests[] = {
         store_test_fast(objects_are_replaced_and_found),
+        store_test_fast(another_host_gets_what_was_acknowledged),
         store_test_fast(only_if_absent_is_kept_or_refused),
         store_test_fast(a_failure_in_the_middle_leaves_nothing_wrong),
+        store_test_fast(bytes_that_die_with_the_process_are_synced),
+        store_test_fast(a_failed_write_leaves_the_name_free),
+        store_test_fast(half_an_object_is_never_listed),
         store_test_fast(raw_files_need_a_name_in_one_step),
         store_test_fast(a_refresh_that_fails_does_no_harm),
     };

@@ -149,6 +149,13 @@ static void f03_only_not_found_is_passed_over(void **state)
     start_with(fixture, "list@.,from=1,do=ESTALE");
     assert_int_equal(kvt_scan_meta(fixture->store, count_all, &seen, &err),
                      KVT_ERR_DFS_STALE_HANDLE);
+    start_with(fixture, "list@[0-9a-f]*,from=5,do=ESTALE");
+    assert_int_equal(kvt_scan_meta(fixture->store, count_all, &seen, &err),
+                     KVT_ERR_DFS_STALE_HANDLE);
+    start_with(fixture, "list@[0-9a-f]*,nth=5,do=ESTALE"); /* another look */
+    seen = 0;
+    assert_int_equal(kvt_scan_meta(fixture->store, count_all, &seen, &err), 0);
+    assert_int_equal(seen, 40);
     start_with(fixture, "list@[0-9a-f]*,nth=3,do=ENOENT"); /* it vanished */
     assert_int_equal(kvt_scan_meta(fixture->store, count_all, &seen, &err), 0);
     start_with(fixture, "stat@[0-9a-f]*,from=1,do=EACCES");
