@@ -410,7 +410,8 @@ void kvt_fs_release(struct kvt_fs *fs)
 
 int kvt_fs_unmount(struct kvt_fs *fs)
 {
-    for (const struct kvt_fs *at = fs; at != NULL; at = at->core->inner) {
+    for (struct kvt_fs *at = fs; at != NULL; at = at->core->inner) {
+        kvt_fs_close_spare(at);
         if (__atomic_load_n(&at->core->open, __ATOMIC_ACQUIRE) > 0) {
             return -EBUSY;
         }
