@@ -14,6 +14,12 @@
 #include <string.h>
 
 extern const struct kvt_fs_ops kvt_fs_posix;
+#ifdef KVT_HAVE_URING
+extern const struct kvt_fs_ops kvt_fs_uring;
+#define URING &kvt_fs_uring
+#else
+#define URING NULL
+#endif
 extern const struct kvt_fs_ops kvt_fs_mem;
 extern const struct kvt_fs_ops kvt_fs_fault;
 extern const struct kvt_fs_ops kvt_fs_trace;
@@ -27,7 +33,8 @@ static const struct {
     const char *absent;
 } adapters[] = {
     {"fs", "posix", &kvt_fs_posix, NULL},
-    {"fs", "uring", NULL, "not part of this version; use posix"},
+    {"fs", "uring", URING,
+     "not part of this build, which was made without liburing; use posix"},
     {"fs", "hf3fs", NULL,
      "not part of this version; use posix on the 3FS mount"},
     {"fs", "cephfs", NULL,
