@@ -56,7 +56,7 @@ static int uring_mount(const struct kvt_fs_mount_args *args,
     int rc = kvt_posix_init(&fs->posix, args, reason == NULL, err);
     if (rc != KVT_OK) {
         if (reason == NULL) {
-            io_uring_queue_exit(&fs->waker);
+            kvt_uring_ring_close(&fs->waker);
         }
         free(fs);
         return rc;
@@ -75,7 +75,7 @@ static void uring_unmount(struct kvt_fs *base)
 {
     struct uring_fs *fs = (struct uring_fs *)base;
     if (base->facts.io_uring) {
-        io_uring_queue_exit(&fs->waker);
+        kvt_uring_ring_close(&fs->waker);
         pthread_mutex_destroy(&fs->waker_mutex);
         pthread_mutex_destroy(&fs->memory_mutex);
     }

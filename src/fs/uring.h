@@ -81,10 +81,12 @@ struct uring_io {
     /* whole files */
     bool open;      /* its place in the table is taken, or will be */
     bool closes;    /* the part under way is the last: a close is behind it */
-    bool part_told; /* of such a part: `part_result` holds */
+    bool half_told; /* one of the two is over */
     bool over;      /* only the close is missing, then `result` holds ... */
     bool aside;     /* ... or a thread of the pool does it again */
+    bool lost;      /* its place may be taken at any time, for nobody */
     int64_t part_result;
+    int64_t close_result;
     int64_t result;
 };
 
@@ -138,6 +140,8 @@ void kvt_uring_probe_files(struct uring_fs *fs);
 int kvt_uring_ring_open(struct io_uring *ring, uint32_t entries,
                         uint32_t completions);
 
+void kvt_uring_ring_close(struct io_uring *ring);
+
 /* uring_queue.c */
 extern const struct kvt_fs_queue_ops kvt_uring_queue;
 /* A call to be prepared; there is room for all that one io may prepare. */
@@ -155,6 +159,8 @@ void kvt_uring_end(struct uring_queue *queue, struct uring_io *io,
                    int64_t result);
 /* A thread of the pool carries the element out, from its start. */
 void kvt_uring_aside(struct uring_queue *queue, struct uring_io *io);
+/* The same, and the io is not used again. */
+void kvt_uring_retire(struct uring_queue *queue, struct uring_io *io);
 /* Is this the result of a call that never ran, since the thread that prepared
  * it has ended? */
 bool kvt_uring_is_orphan(const struct uring_io *io, int64_t result);

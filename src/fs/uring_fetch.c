@@ -1,7 +1,10 @@
 /* Whole files: open, read and close in one go, linked, on a place of the
- * ring's own table of files. The close is linked hard, so that it comes also
- * after a read that was short or failed, and only failures and the last call
- * are told: a fetch that goes well is one completion. */
+ * ring's own table of files that is the io's. The close is linked hard, so that
+ * it comes also after a read that was short or failed. An open that succeeds is
+ * not told; one that fails is, and then nothing of the rest.
+ *
+ * A kernel without memory may take a part of a chain only, and the rest runs
+ * beside it: so both the read and the close are waited for, in any order. */
 #define _GNU_SOURCE
 #include "fs/uring.h"
 
@@ -15,7 +18,9 @@ static uint32_t place_of(const struct uring_queue *queue,
 
 static void finish(struct uring_queue *queue, struct uring_io *io)
 {
-    if (io->aside) {
+    if (io->lost) {
+        kvt_uring_retire(queue, io);
+    } else if (io->aside) {
         kvt_uring_aside(queue, io);
     } else {
         kvt_uring_end(queue, io, io->result);
@@ -76,8 +81,9 @@ static void go_on(struct uring_queue *queue, struct uring_io *io)
     struct io_uring_sqe *sqe = kvt_uring_call(queue, io);
     kvt_uring_part_call(queue, io, &part, sqe);
     io->closes = io->done + part.wanted == kvt_fs_elem_bytes(io->elem);
+    io->half_told = false;
     if (io->closes) {
-        sqe->flags |= IOSQE_IO_HARDLINK | IOSQE_CQE_SKIP_SUCCESS;
+        sqe->flags |= IOSQE_IO_HARDLINK;
         sqe = kvt_uring_call(queue, io);
         io_uring_prep_close_direct(sqe, place_of(queue, io));
         kvt_uring_tag(sqe, queue, io, URING_CLOSE);
@@ -95,11 +101,23 @@ void kvt_uring_fetch(struct uring_queue *queue, struct uring_io *io)
     }
 }
 
+/* Closes at once, by whatever thread; nothing works on the place. */
+static void clear_place(struct uring_queue *queue, struct uring_io *io)
+{
+    int none = -1;
+    io_uring_register_files_update(&queue->ring, place_of(queue, io), &none, 1);
+    io->open = false;
+}
+
 static void part_over(struct uring_queue *queue, struct uring_io *io,
                       int64_t moved)
 {
     int64_t result;
-    if (moved == -EAGAIN || moved == -EINTR || kvt_uring_is_orphan(io, moved)) {
+    if (moved == -EBADF) {
+        io->lost = true; /* read before it was open: who knows when it will? */
+        leave_aside(queue, io);
+    } else if (moved == -EAGAIN || moved == -EINTR ||
+               kvt_uring_is_orphan(io, moved)) {
         leave_aside(queue, io);
     } else if (!kvt_uring_part_end(queue, io, moved, &result)) {
         end(queue, io, result);
@@ -112,14 +130,6 @@ static void part_over(struct uring_queue *queue, struct uring_io *io,
     }
 }
 
-/* Closes at once, by whatever thread; nothing works on the place. */
-static void clear_place(struct uring_queue *queue, struct uring_io *io)
-{
-    int none = -1;
-    io_uring_register_files_update(&queue->ring, place_of(queue, io), &none, 1);
-    io->open = false;
-}
-
 static void closed(struct uring_queue *queue, struct uring_io *io,
                    int64_t result)
 {
@@ -130,8 +140,7 @@ static void closed(struct uring_queue *queue, struct uring_io *io,
     if (io->over) {
         finish(queue, io);
     } else {
-        part_over(queue, io,
-                  io->part_told ? io->part_result : (int64_t)io->asked);
+        part_over(queue, io, io->part_result);
     }
 }
 
@@ -148,19 +157,26 @@ void kvt_uring_fetch_refused(struct uring_queue *queue, struct uring_io *io,
 void kvt_uring_fetch_done(struct uring_queue *queue, struct uring_io *io,
                           enum uring_step step, int64_t result)
 {
-    if (step == URING_CLOSE) {
-        closed(queue, io, result);
-    } else if (step == URING_OPEN) {
-        io->open = false; /* and what was linked to it is not told */
+    if (step == URING_OPEN) {
+        io->open = false;
         if (result == -EAGAIN || result == -EINTR ||
             kvt_uring_is_orphan(io, result)) {
             leave_aside(queue, io);
         } else {
             end(queue, io, result);
         }
-    } else if (io->closes) {
-        io->part_told = true;
+        return;
+    }
+    if (step == URING_PART) {
         io->part_result = result;
+    } else {
+        io->close_result = result;
+    }
+    bool both = io->closes && !io->over;
+    if (both && !io->half_told) {
+        io->half_told = true;
+    } else if (both || step == URING_CLOSE) {
+        closed(queue, io, io->close_result);
     } else {
         part_over(queue, io, result);
     }

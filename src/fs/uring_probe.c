@@ -3,6 +3,8 @@
 #define _GNU_SOURCE
 #include "fs/uring.h"
 
+#include "fs/uring_tsan.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -21,6 +23,14 @@ static const int needed_calls[] = {
     IORING_OP_MSG_RING,
 };
 
+static char rings; /* all of them, to ThreadSanitizer */
+
+void kvt_uring_ring_close(struct io_uring *ring)
+{
+    kvt_tsan_ring_unmapped(&rings);
+    io_uring_queue_exit(ring);
+}
+
 int kvt_uring_ring_open(struct io_uring *ring, uint32_t entries,
                         uint32_t completions)
 {
@@ -34,9 +44,12 @@ int kvt_uring_ring_open(struct io_uring *ring, uint32_t entries,
     if (rc == -EINVAL) {
         return -ENOSYS; /* a kernel without one of these flags */
     }
+    if (rc == 0) {
+        kvt_tsan_ring_mapped(&rings);
+    }
     if (rc == 0 && (ring->features & needed_features) != needed_features) {
-        io_uring_queue_exit(ring);
-        return -ENOSYS;
+        kvt_uring_ring_close(ring);
+        rc = -ENOSYS;
     }
     return rc;
 }
@@ -141,7 +154,7 @@ void kvt_uring_probe_files(struct uring_fs *fs)
     } else {
         fs->whole_files = true;
     }
-    io_uring_queue_exit(&ring);
+    kvt_uring_ring_close(&ring);
 }
 
 const char *kvt_uring_probe(struct uring_fs *fs)
@@ -154,7 +167,7 @@ const char *kvt_uring_probe(struct uring_fs *fs)
     }
     rc = kvt_uring_ring_open(&ring, 8, 16);
     if (rc != 0) {
-        io_uring_queue_exit(&fs->waker);
+        kvt_uring_ring_close(&fs->waker);
         return say(fs, "io_uring_setup", rc);
     }
     const char *call = "io_uring_register";
@@ -163,9 +176,9 @@ const char *kvt_uring_probe(struct uring_fs *fs)
         call = "io_uring_enter";
         rc = try_wake(&fs->waker, &ring);
     }
-    io_uring_queue_exit(&ring);
+    kvt_uring_ring_close(&ring);
     if (rc != 0) {
-        io_uring_queue_exit(&fs->waker);
+        kvt_uring_ring_close(&fs->waker);
         return say(fs, call, rc);
     }
     return NULL;

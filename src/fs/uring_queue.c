@@ -10,6 +10,7 @@
 
 #include "core/clock.h"
 #include "fs/fs_core.h"
+#include "fs/uring_tsan.h"
 
 #include <errno.h>
 #include <sched.h>
@@ -158,23 +159,32 @@ static struct uring_io *take_io(struct uring_queue *queue,
         io->open = false;
         io->over = false;
         io->aside = false;
+        io->lost = false;
         io->rest = kvt_rest_of(elem);
         io->done = 0;
+        kvt_tsan_memory_used(elem);
     }
     return io;
+}
+
+static struct kvt_fs_elem *leave_io(struct uring_queue *queue,
+                                    struct uring_io *io)
+{
+    struct kvt_fs_elem *elem = io->elem;
+    kvt_tsan_memory_used(elem);
+    kvt_uring_bounce_give(queue, io);
+    io->elem = NULL;
+    io->generation++;
+    queue->busy--;
+    return elem;
 }
 
 static struct kvt_fs_elem *give_io(struct uring_queue *queue,
                                    struct uring_io *io)
 {
-    struct kvt_fs_elem *elem = io->elem;
-    kvt_uring_bounce_give(queue, io);
-    io->elem = NULL;
-    io->generation++;
     io->next = queue->free;
     queue->free = io;
-    queue->busy--;
-    return elem;
+    return leave_io(queue, io);
 }
 
 void kvt_uring_end(struct uring_queue *queue, struct uring_io *io,
@@ -190,6 +200,11 @@ void kvt_uring_end(struct uring_queue *queue, struct uring_io *io,
 void kvt_uring_aside(struct uring_queue *queue, struct uring_io *io)
 {
     kvt_fs_pool_aside(queue->base.fs->core->pool, give_io(queue, io));
+}
+
+void kvt_uring_retire(struct uring_queue *queue, struct uring_io *io)
+{
+    kvt_fs_pool_aside(queue->base.fs->core->pool, leave_io(queue, io));
 }
 
 void kvt_uring_starve(struct uring_queue *queue, struct uring_io *io)
@@ -226,7 +241,8 @@ static bool is_for_the_pool(const struct uring_queue *queue,
 
 static void start(struct uring_queue *queue, struct kvt_fs_elem *elem)
 {
-    if (is_for_the_pool(queue, elem)) {
+    bool all_retired = queue->free == NULL && queue->busy == 0;
+    if (is_for_the_pool(queue, elem) || all_retired) {
         kvt_fs_pool_aside(queue->base.fs->core->pool, elem);
         return;
     }
@@ -467,7 +483,7 @@ static void uring_close(struct kvt_fs_queue *base)
 {
     struct uring_queue *queue = (struct uring_queue *)base;
     kvt_uring_memory_leave(queue);
-    io_uring_queue_exit(&queue->ring);
+    kvt_uring_ring_close(&queue->ring);
     kvt_uring_bounce_fini(queue);
     queue_free(queue);
 }
