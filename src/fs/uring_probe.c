@@ -3,7 +3,7 @@
 #define _GNU_SOURCE
 #include "fs/uring.h"
 
-#include "fs/uring_tsan.h"
+#include "fs/uring_tools.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -27,7 +27,7 @@ static char rings; /* all of them, to ThreadSanitizer */
 
 void kvt_uring_ring_close(struct io_uring *ring)
 {
-    kvt_tsan_ring_unmapped(&rings);
+    kvt_tools_ring_unmapped(&rings);
     io_uring_queue_exit(ring);
 }
 
@@ -45,7 +45,7 @@ int kvt_uring_ring_open(struct io_uring *ring, uint32_t entries,
         return -ENOSYS; /* a kernel without one of these flags */
     }
     if (rc == 0) {
-        kvt_tsan_ring_mapped(&rings);
+        kvt_tools_ring_mapped(&rings);
     }
     if (rc == 0 && (ring->features & needed_features) != needed_features) {
         kvt_uring_ring_close(ring);

@@ -10,7 +10,7 @@
 
 #include "core/clock.h"
 #include "fs/fs_core.h"
-#include "fs/uring_tsan.h"
+#include "fs/uring_tools.h"
 
 #include <errno.h>
 #include <sched.h>
@@ -162,7 +162,7 @@ static struct uring_io *take_io(struct uring_queue *queue,
         io->lost = false;
         io->rest = kvt_rest_of(elem);
         io->done = 0;
-        kvt_tsan_memory_used(elem);
+        kvt_tools_memory_used(elem);
     }
     return io;
 }
@@ -171,7 +171,7 @@ static struct kvt_fs_elem *leave_io(struct uring_queue *queue,
                                     struct uring_io *io)
 {
     struct kvt_fs_elem *elem = io->elem;
-    kvt_tsan_memory_used(elem);
+    kvt_tools_memory_used(elem);
     kvt_uring_bounce_give(queue, io);
     io->elem = NULL;
     io->generation++;
@@ -352,7 +352,9 @@ static void sleep_for(struct uring_queue *queue, size_t min,
 {
     size_t want = min < queue->busy ? min : queue->busy;
     want = want > URING_WAKES_MAX ? URING_WAKES_MAX : want;
-    want = want > 0 ? want : 1;
+    if (want == 0 || queue->starved != NULL || queue->unstarted != NULL) {
+        want = 1; /* the first that is over lets others go on */
+    }
     int awake = AWAKE;
     __atomic_store_n(&queue->wanted, (unsigned)want, __ATOMIC_RELAXED);
     if (__atomic_compare_exchange_n(&queue->sleep, &awake, ASLEEP, false,

@@ -42,7 +42,6 @@ int kvt_uring_part(struct uring_queue *queue, struct uring_io *io,
     }
     io->asked = part->asked;
     io->bounced = part->bounced;
-    io->part_told = false;
     return 0;
 }
 
