@@ -20,6 +20,7 @@ static const struct kvt_fs_ops without_ring = {
     .summary = "a directory of a mounted file system, without a ring",
     .mount = uring_mount,
     .unmount = uring_unmount,
+    .try_now = kvt_posix_try_now,
     KVT_POSIX_CALLS,
 };
 

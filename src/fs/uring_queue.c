@@ -197,14 +197,20 @@ void kvt_uring_end(struct uring_queue *queue, struct uring_io *io,
     queue->ended_end = &elem->next;
 }
 
+static void leave_aside(struct uring_queue *queue, struct kvt_fs_elem *elem)
+{
+    elem->next = NULL;
+    kvt_fs_aside(&queue->base, elem);
+}
+
 void kvt_uring_aside(struct uring_queue *queue, struct uring_io *io)
 {
-    kvt_fs_pool_aside(queue->base.fs->core->pool, give_io(queue, io));
+    leave_aside(queue, give_io(queue, io));
 }
 
 void kvt_uring_retire(struct uring_queue *queue, struct uring_io *io)
 {
-    kvt_fs_pool_aside(queue->base.fs->core->pool, leave_io(queue, io));
+    leave_aside(queue, leave_io(queue, io));
 }
 
 void kvt_uring_starve(struct uring_queue *queue, struct uring_io *io)
@@ -230,12 +236,14 @@ static void go_on(struct uring_queue *queue, struct uring_io *io)
     }
 }
 
-/* A thread of the pool does what takes several calls and is rare. */
+/* A thread does what takes several calls: what is rare, and PUBLISH, which
+ * spends its time in the file system's names; linked calls were no faster. */
 static bool is_for_the_pool(const struct uring_queue *queue,
                             const struct kvt_fs_elem *elem)
 {
     uint32_t sized = elem->flags & (KVT_FS_WANT_SIZE | KVT_FS_FROM_END);
-    return (elem->op == KVT_FS_FETCH && (sized != 0 || !queue->whole_files)) ||
+    return elem->op == KVT_FS_PUBLISH ||
+           (elem->op == KVT_FS_FETCH && (sized != 0 || !queue->whole_files)) ||
            (elem->op == KVT_FS_SYNC && elem->file == NULL);
 }
 
@@ -243,7 +251,7 @@ static void start(struct uring_queue *queue, struct kvt_fs_elem *elem)
 {
     bool all_retired = queue->free == NULL && queue->busy == 0;
     if (is_for_the_pool(queue, elem) || all_retired) {
-        kvt_fs_pool_aside(queue->base.fs->core->pool, elem);
+        leave_aside(queue, elem);
         return;
     }
     struct uring_io *io = take_io(queue, elem);
@@ -499,5 +507,6 @@ const struct kvt_fs_queue_ops kvt_uring_queue = {
     .operations = 1u << KVT_FS_READ | 1u << KVT_FS_WRITE |
                   1u << KVT_FS_DATASYNC | 1u << KVT_FS_SYNC |
                   1u << KVT_FS_PUNCH | 1u << KVT_FS_CLOSE | 1u << KVT_FS_STAT |
-                  1u << KVT_FS_REMOVE | 1u << KVT_FS_FETCH,
+                  1u << KVT_FS_REMOVE | 1u << KVT_FS_FETCH |
+                  1u << KVT_FS_PUBLISH,
 };
