@@ -20,7 +20,7 @@
 enum {
     CALLS_OF_IO = 3,               /* prepared at a time, at most */
     PIECES = 4 * URING_PIECES_MAX, /* of the calls that are prepared */
-    REAP_MAX = 16, /* completions told before what they led to is handed over */
+    REAP_MAX = 32, /* completions told before what they led to is handed over */
     PAUSE_NS = 1000000,
     PLACE_BITS = 20,
     NOBODY = (1 << PLACE_BITS) - 1,

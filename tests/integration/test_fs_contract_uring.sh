@@ -11,11 +11,13 @@ cli=${KVT_TEST_BIN:?}
 # effective NAME DIR PATTERN: of a store that writes and reads something
 effective() {
     local told
-    "$cli" --path "$2/store" --fs uring -o total_size_limit=1MiB put key - <<<"a value" >"$temp/out" 2>&1 &&
-        "$cli" --path "$2/store" --fs uring get key - >"$temp/value" 2>>"$temp/out" ||
+    # ramfs has no size that a limit could be a share of
+    local store=("$cli" --path "$2/store" --fs uring -o total_size_limit=1MiB)
+    "${store[@]}" put key - <<<"a value" >"$temp/out" 2>&1 &&
+        "${store[@]}" get key - >"$temp/value" 2>>"$temp/out" ||
         fail "$1: $(head -n 3 "$temp/out")"
     [ "$(cat "$temp/value")" = "a value" ] || fail "$1: another value comes back"
-    told=$("$cli" --path "$2/store" --fs uring stat |
+    told=$("${store[@]}" stat |
         sed -n 's/^effective\.\(direct\|io_uring\|fallback_reason\) */\1=/p' |
         tr '\n' ' ')
     [[ $told =~ $3 ]] || fail "$1: in effect is $told"
