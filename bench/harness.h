@@ -62,8 +62,10 @@ struct bench_row {
     enum kvt_fs_op op;
     uint64_t size; /* bytes of one operation */
     uint32_t depth;
-    bool batch; /* `depth` are submitted at once and all waited for, on both
-                   sides; otherwise the next goes out when one is done */
+    bool batch;  /* `depth` are submitted at once and all waited for, on both
+                    sides; otherwise the next goes out when one is done */
+    bool stream; /* the places of the depth share one sequence of blocks, as
+                    those of one ring do; otherwise each has its own part */
     uint32_t other_threads;
     bool other_is_code; /* of this program: its system calls can be counted */
     bench_fn setup;

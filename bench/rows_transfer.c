@@ -1,11 +1,13 @@
 /* Reads and writes of one prewritten file at a rolling depth, each place of
  * the depth going through a part of its own, beside a loop of pread or pwrite
- * and beside fio. */
+ * and beside fio; or all going through one sequence, beside fio's ring and a
+ * bare loop over one. */
 #define _DEFAULT_SOURCE
 #include "caches.h"
 #include "command.h"
 #include "fio.h"
 #include "harness.h"
+#include "ring.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -18,6 +20,7 @@ enum {
     DEPTH_MAX = 64,
     FILE_BYTES = 256 << 20,
     DIRECT_OPERATIONS = 4096, /* of one side, direct */
+    STREAM_OPERATIONS = 32768,
     CACHED_LOOPS = 4,
 };
 
@@ -30,6 +33,9 @@ struct transfer {
     int fd;
     bool failed;
     bool batch;
+    bool stream;
+    uint64_t next; /* block of the stream */
+    uint64_t end;
     struct kvt_fs_elem elems[DEPTH_MAX];
     struct place { /* of each element */
         struct kvt_slice slice;
@@ -62,7 +68,8 @@ static void choose_work(const struct bench *bench, struct transfer *t)
     uint64_t bytes = FILE_BYTES;
     t->loops = CACHED_LOOPS;
     if (row->cache == BENCH_DIRECT) {
-        uint64_t most = row->size * DIRECT_OPERATIONS;
+        uint64_t most =
+            row->size * (row->stream ? STREAM_OPERATIONS : DIRECT_OPERATIONS);
         bytes = most < bytes ? most : bytes;
         t->loops = 1;
     }
@@ -131,12 +138,25 @@ static int teardown(struct bench *bench)
     return 0;
 }
 
+static void stream_on(struct transfer *t, struct kvt_fs_elem *elem)
+{
+    if (t->next < t->end && !t->failed) {
+        elem->offset = t->next;
+        t->next += elem->slices[0].size;
+        kvt_fs_submit(t->queue, elem, 1);
+    }
+}
+
 /* The next block of the place, until its part is through. */
 static void go_on(struct kvt_fs_elem *elem)
 {
     struct place *place = elem->arg;
     struct transfer *t = place->transfer;
     t->failed |= elem->result != (int64_t)place->slice.size;
+    if (t->stream) {
+        stream_on(t, elem);
+        return;
+    }
     elem->offset += place->slice.size;
     if (elem->offset == place->end) {
         elem->offset = place->from;
@@ -154,7 +174,7 @@ static void start_at(struct transfer *t, const struct bench_row *row,
     place->transfer = t;
     place->slice =
         (struct kvt_slice){t->memory + i * row->size, row->size, NULL};
-    place->from = i * t->region;
+    place->from = t->stream ? i * row->size : i * t->region;
     place->end = place->from + t->region;
     place->loops_left = t->loops;
     t->elems[i] = (struct kvt_fs_elem){.op = row->op,
@@ -171,6 +191,9 @@ static int run_ours(struct bench *bench, struct bench_result *result)
     const struct bench_row *row = bench->row;
     struct transfer *t = bench->state;
     t->batch = row->batch;
+    t->stream = row->stream;
+    t->next = row->depth * row->size;
+    t->end = t->region * row->depth;
     for (uint32_t i = 0; i < row->depth; i++) {
         start_at(t, row, i);
     }
@@ -181,7 +204,7 @@ static int run_ours(struct bench *bench, struct bench_result *result)
             bench_in_flight(result, kvt_fs_in_flight(t->queue));
             kvt_fs_poll(t->queue, row->batch ? row->depth : 1, 0);
         }
-    } while (t->places[0].loops_left > 0 && !t->failed);
+    } while (t->batch && t->places[0].loops_left > 0 && !t->failed);
     bench_stop(start, result);
     result->bytes = bench->bytes;
     result->operations = bench->operations;
@@ -234,6 +257,19 @@ static int run_fio_uring(struct bench *bench, struct bench_result *result)
     return run_fio_engine(bench, result, "io_uring", true);
 }
 
+/* The same over a bare ring of io_uring. */
+static int run_ring(struct bench *bench, struct bench_result *result)
+{
+    struct transfer *t = bench->state;
+    struct ring_job job = {.path = bench->path,
+                           .write = bench->row->op == KVT_FS_WRITE,
+                           .size = bench->row->size,
+                           .depth = bench->row->depth,
+                           .end = t->region * bench->row->depth,
+                           .memory = t->memory};
+    return ring_run(bench, &job, result);
+}
+
 /* As many times dd as there are loops: its start is in its time. */
 static int run_dd(struct bench *bench, struct bench_result *result)
 {
@@ -266,6 +302,16 @@ static int run_dd(struct bench *bench, struct bench_result *result)
         .cache = BENCH_WARM, .op = operation, .size = bytes, .depth = 1,       \
         .other_threads = 1, .other = run_loop, .other_is_code = true, SIDES    \
     }
+#define STREAM(operation, what, bytes, label, with, side, code)                \
+    {                                                                          \
+        .name = what "/" label "/depth32/direct/" with, .other_name = with,    \
+        .cache = BENCH_DIRECT, .op = operation, .size = bytes, .depth = 32,    \
+        .stream = true, .other_threads = 1, .other = side,                     \
+        .other_is_code = code, SIDES                                           \
+    }
+#define STREAMS(operation, what, bytes, label)                                 \
+    STREAM(operation, what, bytes, label, "fio", run_fio_uring, false),        \
+        STREAM(operation, what, bytes, label, "ring", run_ring, true)
 #define ROWS(operation, what, bytes, label)                                    \
     LOOP(operation, what, bytes, label),                                       \
         ROW(operation, what, bytes, label, 1, BENCH_WARM, "warm", "fio",       \
@@ -286,6 +332,12 @@ struct bench_group bench_transfer_rows(void)
         ROWS(KVT_FS_WRITE, "write", 4096, "4KiB"),
         ROWS(KVT_FS_WRITE, "write", 65536, "64KiB"),
         ROWS(KVT_FS_WRITE, "write", 1048576, "1MiB"),
+        STREAMS(KVT_FS_READ, "read", 4096, "4KiB"),
+        STREAMS(KVT_FS_READ, "read", 65536, "64KiB"),
+        STREAMS(KVT_FS_READ, "read", 1048576, "1MiB"),
+        STREAMS(KVT_FS_WRITE, "write", 4096, "4KiB"),
+        STREAMS(KVT_FS_WRITE, "write", 65536, "64KiB"),
+        STREAMS(KVT_FS_WRITE, "write", 1048576, "1MiB"),
         {.name = "read/64KiB/batch16/direct/fio",
          .other_name = "fio",
          .cache = BENCH_DIRECT,

@@ -81,6 +81,7 @@ struct kvt_fs_facts {
     uint64_t transfer_best;
     uint32_t allocation_unit; /* a file takes a multiple of this on disk */
     bool direct;              /* transfers bypass the page cache */
+    bool io_uring;            /* and go through a ring of the kernel's */
     /* names */
     uint32_t name_max; /* bytes of one name */
     uint32_t path_max; /* bytes of a path below the root */
@@ -301,6 +302,9 @@ struct kvt_fs_lock {
 
 KVT_API const struct kvt_fs_facts *kvt_fs_facts(const struct kvt_fs *fs);
 KVT_API const char *kvt_fs_name(const struct kvt_fs *fs);
+/* Why less is in effect than was asked for, of the mount or of what it wraps;
+ * "" when nothing is. Lives as long as the mount. */
+KVT_API const char *kvt_fs_fallback_reason(const struct kvt_fs *fs);
 /* Is the mount alive? -ETIMEDOUT when it does not tell in two seconds. */
 KVT_API int kvt_fs_probe(struct kvt_fs *fs);
 /* Makes a directory and its parents; one that exists is a success. */
@@ -385,7 +389,8 @@ struct kvt_fs_queue_ops {
     /* required; nothing is in flight */
     void (*close)(struct kvt_fs_queue *queue);
     /* A bit (1 << operation) for each operation that `submit` takes. The
-     * others go to `execute` on a thread of the core's pool; 0 = takes all. A
+     * others go to `execute`, on a thread of the core's pool or on one that
+     * polls and may do so; 0 = takes all. A
      * FETCH that it does not take is opened and closed there, and its bytes
      * are a READ for the ring, if it takes that; a PUBLISH and WRITE alike */
     uint32_t operations;
@@ -463,6 +468,9 @@ struct kvt_fs_ops {
 struct kvt_fs {
     const struct kvt_fs_ops *ops;
     struct kvt_fs_facts facts;
+    /* Null, or why less is in effect than was asked for: one text, which lives
+     * as long as the mount. Atomic: an adapter may set it at any time. */
+    const char *fallback_reason;
     struct kvt_fs_core *core; /* the core's own; set after mount */
 };
 
@@ -489,6 +497,8 @@ struct kvt_fs_queue {
     size_t backlog_deadlines;    /* chains of the backlog that have one */
     int64_t backlog_deadline_ns; /* none of them is earlier */
     unsigned held;               /* submitted elements only gather */
+    bool poll_works;
+    struct kvt_fs_elem *mine; /* beside the ring, for the poller */
 };
 
 /* For adapters: ends one element inside poll. */

@@ -18,6 +18,13 @@ static const struct kvt_config_row uring_rows[] = {
      .min = 1,
      .max = 4096,
      .help = "Transfers in flight on one ring."},
+    {.key = "uring.registered_max",
+     .type = KVT_CONFIG_SIZE,
+     .unit = "bytes",
+     .default_text = "1GiB",
+     .max = KVT_CONFIG_SIZE_MAX,
+     .help = "Memory of the store that may be registered with every ring: its "
+             "pages are locked."},
 };
 
 static const struct kvt_config_choice hf3fs_client_choices[] = {

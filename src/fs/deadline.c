@@ -90,11 +90,35 @@ static void copy_foreign(struct kvt_fs_shadow *shadow, bool in, uint64_t bytes)
     kvt_fs_count_copied(original->queue->fs, copied);
 }
 
+/* Slices in memory of ours are aligned, whatever the caller's are: copying
+ * once is enough. */
+static size_t bounce_alignment(const struct kvt_fs_shadow *shadow)
+{
+    uint32_t alignment = shadow->elem.queue->fs->facts.memory_alignment;
+    return alignment > sizeof(void *) ? alignment : sizeof(void *);
+}
+
+static size_t bounce_place(const struct kvt_fs_shadow *shadow, size_t at)
+{
+    size_t over = at % bounce_alignment(shadow);
+    return over != 0 ? at + bounce_alignment(shadow) - over : at;
+}
+
+static size_t bounce_size(const struct kvt_fs_shadow *shadow)
+{
+    size_t size = 0;
+    for (uint32_t i = 0; i < shadow->elem.slice_count; i++) {
+        if (is_foreign(&shadow->slices[i])) {
+            size = bounce_place(shadow, size) + shadow->slices[i].size;
+        }
+    }
+    return size;
+}
+
 static int own_slices(struct kvt_fs_shadow *shadow)
 {
     struct kvt_fs_elem *elem = &shadow->elem;
     uint32_t count = elem->slice_count;
-    uint64_t foreign = 0;
     if (count == 0) {
         return 0;
     }
@@ -104,20 +128,19 @@ static int own_slices(struct kvt_fs_shadow *shadow)
     }
     memcpy(shadow->slices, elem->slices, count * sizeof shadow->slices[0]);
     elem->slices = shadow->slices;
-    for (uint32_t i = 0; i < count; i++) {
-        foreign += is_foreign(&shadow->slices[i]) ? shadow->slices[i].size : 0;
+    size_t foreign = bounce_size(shadow);
+    void *bounce = NULL;
+    if (foreign > 0 &&
+        posix_memalign(&bounce, bounce_alignment(shadow), foreign) != 0) {
+        return -ENOMEM;
     }
-    if (foreign > 0) {
-        shadow->bounce = malloc((size_t)foreign);
-        if (shadow->bounce == NULL) {
-            return -ENOMEM;
-        }
-    }
-    unsigned char *at = shadow->bounce;
+    shadow->bounce = bounce;
+    size_t at = 0;
     for (uint32_t i = 0; i < count; i++) {
         struct kvt_slice *slice = &shadow->slices[i];
         if (is_foreign(slice) && slice->size > 0) {
-            slice->base = at;
+            at = bounce_place(shadow, at);
+            slice->base = shadow->bounce + at;
             slice->mem = NULL;
             at += slice->size;
         }

@@ -15,6 +15,15 @@ const char *kvt_fs_name(const struct kvt_fs *fs)
     return fs->core->name;
 }
 
+const char *kvt_fs_fallback_reason(const struct kvt_fs *fs)
+{
+    const char *reason = NULL;
+    for (; fs != NULL && reason == NULL; fs = fs->core->inner) {
+        reason = __atomic_load_n(&fs->fallback_reason, __ATOMIC_ACQUIRE);
+    }
+    return reason != NULL ? reason : "";
+}
+
 uint64_t kvt_fs_elem_bytes(const struct kvt_fs_elem *elem)
 {
     uint64_t bytes = 0;
@@ -223,16 +232,63 @@ void kvt_fs_counters(const struct kvt_fs *fs, struct kvt_fs_counters *counters)
         __atomic_load_n(&core->in_flight_max, __ATOMIC_RELAXED);
 }
 
+/* A ring costs more to make than most elements that run alone on one: their
+ * queues are kept. */
+static int take_spare(struct kvt_fs *fs, struct kvt_fs_queue **queue)
+{
+    for (size_t i = 0; i < KVT_FS_SPARE_QUEUES; i++) {
+        *queue =
+            __atomic_exchange_n(&fs->core->spare[i], NULL, __ATOMIC_ACQUIRE);
+        if (*queue != NULL) {
+            return 0;
+        }
+    }
+    struct kvt_fs_queue_options options = {sizeof options, 1, true};
+    return kvt_fs_queue_open(fs, &options, queue);
+}
+
+static void give_spare(struct kvt_fs *fs, struct kvt_fs_queue *queue)
+{
+    for (size_t i = 0; i < KVT_FS_SPARE_QUEUES; i++) {
+        struct kvt_fs_queue *none = NULL;
+        if (__atomic_compare_exchange_n(&fs->core->spare[i], &none, queue,
+                                        false, __ATOMIC_RELEASE,
+                                        __ATOMIC_RELAXED)) {
+            return;
+        }
+    }
+    kvt_fs_queue_close(queue);
+}
+
+void kvt_fs_close_spare(struct kvt_fs *fs)
+{
+    for (size_t i = 0; i < KVT_FS_SPARE_QUEUES; i++) {
+        kvt_fs_queue_close(fs->core->spare[i]);
+        fs->core->spare[i] = NULL;
+    }
+}
+
+static void run_on(struct kvt_fs_queue *queue, struct kvt_fs_elem *elem)
+{
+    elem->flags &= ~(uint32_t)KVT_FS_THEN;
+    elem->done = NULL;
+    kvt_fs_submit(queue, elem, 1);
+    while (kvt_fs_in_flight(queue) > 0 || kvt_fs_lingering(queue) > 0) {
+        kvt_fs_poll(queue, 1, 0);
+    }
+}
+
 int64_t kvt_fs_run(struct kvt_fs *fs, struct kvt_fs_elem *elem)
 {
-    if (fs->ops->queue == NULL && elem->deadline_ns == 0) {
+    bool waits = elem->deadline_ns == 0;
+    if (waits && !kvt_fs_ring_takes(fs, elem)) {
         elem->result = kvt_fs_perform(fs, elem);
         return elem->result;
     }
     struct kvt_fs_queue *queue;
-    bool works = elem->deadline_ns == 0;
-    struct kvt_fs_queue_options options = {sizeof options, 1, works};
-    int rc = kvt_fs_queue_open(fs, &options, &queue);
+    struct kvt_fs_queue_options options = {sizeof options, 1, false};
+    int rc = waits ? take_spare(fs, &queue)
+                   : kvt_fs_queue_open(fs, &options, &queue);
     if (rc != 0 && fs->ops->execute != NULL) {
         /* without memory for a queue files are closed all the same */
         elem->result = kvt_fs_perform(fs, elem);
@@ -241,12 +297,11 @@ int64_t kvt_fs_run(struct kvt_fs *fs, struct kvt_fs_elem *elem)
     if (rc != 0) {
         return rc;
     }
-    elem->flags &= ~(uint32_t)KVT_FS_THEN;
-    elem->done = NULL;
-    kvt_fs_submit(queue, elem, 1);
-    while (kvt_fs_in_flight(queue) > 0 || kvt_fs_lingering(queue) > 0) {
-        kvt_fs_poll(queue, 1, 0);
+    run_on(queue, elem);
+    if (waits) {
+        give_spare(fs, queue);
+    } else {
+        kvt_fs_queue_close(queue);
     }
-    kvt_fs_queue_close(queue);
     return elem->result;
 }

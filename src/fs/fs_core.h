@@ -7,8 +7,13 @@
 
 struct kvt_fs_pool;
 
+enum {
+    KVT_FS_SPARE_QUEUES = 8
+};
+
 struct kvt_fs_core {
     struct kvt_fs_pool *pool; /* for what the adapter has no ring for */
+    struct kvt_fs_queue *spare[KVT_FS_SPARE_QUEUES]; /* atomic; kvt_fs_run's */
     struct kvt_fs_prober *prober;
     struct kvt_fs *inner;    /* what a wrapper wraps, or null */
     char *name;              /* as configured: "trace:fault:posix" */
@@ -78,10 +83,17 @@ void kvt_fs_full_table(const struct kvt_fs_ops *ops, struct kvt_fs_ops *full);
 int kvt_fs_rename_by_link(struct kvt_fs *fs, const char *from, const char *to);
 /* Below the root: no leading slash, no "..". */
 bool kvt_fs_paths_are_inside(const struct kvt_fs_elem *elem);
+/* Closes the queues that kvt_fs_run kept. */
+void kvt_fs_close_spare(struct kvt_fs *fs);
 
 /* queue.c: gives a single element, which counts as handed over, to the adapter
  * or to the pool beside it, before the poll ends. */
 void kvt_fs_start(struct kvt_fs_queue *queue, struct kvt_fs_elem *elem);
+/* Has elements that the ring does not take, linked by `next`, carried out by
+ * the pool's threads, and one perhaps by the poller. Called as `submit` is. */
+void kvt_fs_aside(struct kvt_fs_queue *queue, struct kvt_fs_elem *first);
+/* Does the adapter's ring take the element? */
+bool kvt_fs_ring_takes(const struct kvt_fs *fs, const struct kvt_fs_elem *elem);
 /* Pushes an element that another thread completed, and wakes the poller. */
 void kvt_fs_push_posted(struct kvt_fs_elem *elem);
 void kvt_fs_count_copied(struct kvt_fs *fs, uint64_t bytes);

@@ -166,27 +166,17 @@ int kvt_part_plan(struct kvt_part *part, const struct kvt_fs_facts *facts,
     return 0;
 }
 
-void kvt_part_attach(struct kvt_part *part, const struct kvt_rest *left,
-                     bool write, void *memory)
+void kvt_part_place(struct kvt_part *part, void *memory)
 {
-    struct kvt_rest rest = *left;
     part->memory = memory;
     for (uint32_t i = 0; i < part->count; i++) {
         struct kvt_slice *piece = &part->pieces[i];
         if (piece->mem == BOUNCED) {
             piece->base = part->memory + (uintptr_t)piece->base;
             piece->mem = NULL;
-            if (write) {
-                copy(rest, piece->base, piece->size, true);
-            }
-        }
-        if (write) {
-            kvt_rest_advance(&rest, piece->size);
         }
     }
 }
-
-/* The call ---------------------------------------------------------------- */
 
 static bool is_bounced(const struct kvt_part *part,
                        const struct kvt_slice *piece)
@@ -194,6 +184,22 @@ static bool is_bounced(const struct kvt_part *part,
     uintptr_t at = (uintptr_t)piece->base - (uintptr_t)part->memory;
     return part->memory != NULL && at < part->bounced;
 }
+
+void kvt_part_attach(struct kvt_part *part, const struct kvt_rest *left,
+                     bool write, void *memory)
+{
+    struct kvt_rest rest = *left;
+    kvt_part_place(part, memory);
+    for (uint32_t i = 0; write && i < part->count; i++) {
+        const struct kvt_slice *piece = &part->pieces[i];
+        if (is_bounced(part, piece)) {
+            copy(rest, piece->base, piece->size, true);
+        }
+        kvt_rest_advance(&rest, piece->size);
+    }
+}
+
+/* The call ---------------------------------------------------------------- */
 
 uint64_t kvt_part_end(const struct kvt_part *part,
                       const struct kvt_fs_facts *facts,

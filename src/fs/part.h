@@ -44,7 +44,9 @@ struct kvt_part {
 int kvt_part_plan(struct kvt_part *part, const struct kvt_fs_facts *facts,
                   const struct kvt_rest *rest, bool write,
                   const struct kvt_part_limits *limits);
-/* Gives it `bounced` bytes of aligned memory, and what is to be written. */
+/* Gives it `bounced` bytes of aligned memory. */
+void kvt_part_place(struct kvt_part *part, void *memory);
+/* That, and what is to be written. */
 void kvt_part_attach(struct kvt_part *part, const struct kvt_rest *rest,
                      bool write, void *memory);
 /* After the call moved `done` bytes: bytes of the rest that are done. What was

@@ -25,10 +25,10 @@ static inline int kvt_posix_root(const struct kvt_fs *fs)
     return ((const struct posix_fs *)fs)->root;
 }
 
-/* src/fs/posix.c: opens the root, which is made unless the mount is read-only,
- * and fills the facts; `base.ops` is the caller's to set. `auto_is_direct`:
- * what `direct = auto` means where direct I/O is real. KVT_OK, or a code with
- * `err` filled and nothing open. */
+/* src/fs/posix_mount.c: opens the root, which is made unless the mount is
+ * read-only, and fills the facts; `base.ops` is the caller's to set.
+ * `auto_is_direct`: what `direct = auto` means where direct I/O is real.
+ * KVT_OK, or a code with `err` filled and nothing open. */
 int kvt_posix_init(struct posix_fs *fs, const struct kvt_fs_mount_args *args,
                    bool auto_is_direct, struct kvt_error *err);
 void kvt_posix_fini(struct posix_fs *fs);

@@ -49,6 +49,8 @@ int kvt_fs_queue_open(struct kvt_fs *fs,
     q->backlog_deadlines = 0;
     q->backlog_deadline_ns = 0;
     q->held = 0;
+    q->poll_works = options->poll_works;
+    q->mine = NULL;
     return 0;
 }
 
@@ -126,6 +128,11 @@ static bool takes(const struct kvt_fs_queue_ops *ops,
     }
     return (ops->operations == 0 || (ops->operations & 1u << elem->op) != 0) &&
            kvt_fs_paths_are_inside(elem);
+}
+
+bool kvt_fs_ring_takes(const struct kvt_fs *fs, const struct kvt_fs_elem *elem)
+{
+    return fs->ops->queue != NULL && takes(fs->ops->queue, elem);
 }
 
 /* Can the adapter keep this chain in order by itself? */
@@ -263,7 +270,21 @@ static void hand_over(struct kvt_fs_queue *queue)
         queue->ops->submit(queue, hand.ring);
     }
     if (hand.aside != NULL) {
-        kvt_fs_pool_aside(queue->fs->core->pool, hand.aside);
+        kvt_fs_aside(queue, hand.aside);
+    }
+}
+
+/* The first is kept for the poller: a batch of one changes no threads. */
+void kvt_fs_aside(struct kvt_fs_queue *queue, struct kvt_fs_elem *first)
+{
+    if (queue->poll_works && queue->mine == NULL &&
+        (first->flags & KVT_FS_NOT_INLINE) == 0) {
+        queue->mine = first;
+        first = first->next;
+        queue->mine->next = NULL;
+    }
+    if (first != NULL) {
+        kvt_fs_pool_aside(queue->fs->core->pool, first);
     }
 }
 
@@ -468,6 +489,27 @@ static size_t wait_count(const struct kvt_fs_queue *queue, size_t wanted)
     return wanted > most && wanted > 1 ? (most > 1 ? most : 1) : wanted;
 }
 
+/* The element that was kept for the poller. One that may not wait for long
+ * leaves it to the pool. */
+static void run_mine(struct kvt_fs_queue *queue, bool may_wait)
+{
+    struct kvt_fs_elem *elem = queue->mine;
+    queue->mine = NULL;
+    if (!may_wait) {
+        kvt_fs_pool_aside(queue->fs->core->pool, elem);
+        return;
+    }
+    queue->held++;
+    if (queue->in_adapter > 1) {
+        queue->ops->poll(queue, 0, 0); /* the others are under way meanwhile */
+    }
+    kvt_fs_complete(elem, kvt_fs_chain_cancels(elem, false)
+                              ? -ECANCELED
+                              : kvt_fs_perform(queue->fs, elem));
+    queue->held--;
+    hand_over(queue);
+}
+
 size_t kvt_fs_poll(struct kvt_fs_queue *queue, size_t min, int64_t deadline_ns)
 {
     bool lingered = queue->lingering > 0;
@@ -478,12 +520,17 @@ size_t kvt_fs_poll(struct kvt_fs_queue *queue, size_t min, int64_t deadline_ns)
         take_posted(queue);
         queue->held--;
         hand_over(queue);
+        int64_t next_ns = kvt_fs_deadline_next(queue);
+        if (queue->mine != NULL) {
+            run_mine(queue, min > 0 && deadline_ns == 0 && next_ns == 0);
+            next_ns = kvt_fs_deadline_next(queue);
+        }
         bool over = lingered && queue->lingering == 0;
         bool idle =
             kvt_fs_in_flight(queue) == 0 && (queue->completed > 0 || over);
         bool enough = queue->completed >= min || woken || idle;
-        size_t want = enough ? 0 : min - queue->completed;
-        int64_t next_ns = kvt_fs_deadline_next(queue);
+        bool busy = queue->mine != NULL;
+        size_t want = enough || busy ? 0 : min - queue->completed;
         queue->held++;
         queue->ops->poll(queue, wait_count(queue, want),
                          earlier(deadline_ns, next_ns));

@@ -14,6 +14,12 @@
 #include <string.h>
 
 extern const struct kvt_fs_ops kvt_fs_posix;
+#ifdef KVT_HAVE_URING
+extern const struct kvt_fs_ops kvt_fs_uring;
+#define URING &kvt_fs_uring
+#else
+#define URING NULL
+#endif
 extern const struct kvt_fs_ops kvt_fs_mem;
 extern const struct kvt_fs_ops kvt_fs_fault;
 extern const struct kvt_fs_ops kvt_fs_trace;
@@ -27,7 +33,8 @@ static const struct {
     const char *absent;
 } adapters[] = {
     {"fs", "posix", &kvt_fs_posix, NULL},
-    {"fs", "uring", NULL, "not part of this version; use posix"},
+    {"fs", "uring", URING,
+     "not part of this build, which was made without liburing; use posix"},
     {"fs", "hf3fs", NULL,
      "not part of this version; use posix on the 3FS mount"},
     {"fs", "cephfs", NULL,
@@ -410,7 +417,8 @@ void kvt_fs_release(struct kvt_fs *fs)
 
 int kvt_fs_unmount(struct kvt_fs *fs)
 {
-    for (const struct kvt_fs *at = fs; at != NULL; at = at->core->inner) {
+    for (struct kvt_fs *at = fs; at != NULL; at = at->core->inner) {
+        kvt_fs_close_spare(at);
         if (__atomic_load_n(&at->core->open, __ATOMIC_ACQUIRE) > 0) {
             return -EBUSY;
         }

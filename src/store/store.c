@@ -7,6 +7,7 @@
 #include "store/backends.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -114,6 +115,18 @@ static int mount(struct kvt_store *store, struct kvt_error *err)
                         err);
 }
 
+/* What is asked for and not had is told, and not only to those who look. */
+static void tell_fallback(struct kvt_store *store)
+{
+    const char *reason = kvt_fs_fallback_reason(store->fs);
+    char message[512];
+    if (reason[0] != '\0' && store->handlers.log != NULL) {
+        snprintf(message, sizeof message, "fs = %s: %s", kvt_fs_name(store->fs),
+                 reason);
+        store->handlers.log(KVT_LOG_WARN, message, store->handlers.log_arg);
+    }
+}
+
 static int open_backend(struct kvt_store *store, struct kvt_error *err)
 {
     const char *name = kvt_config_text(store->config, "backend");
@@ -128,6 +141,7 @@ static int open_backend(struct kvt_store *store, struct kvt_error *err)
     if (rc != KVT_OK) {
         return rc;
     }
+    tell_fallback(store);
     struct kvt_backend_args args = {.config = store->config,
                                     .handlers = &store->handlers,
                                     .fs = store->fs,
@@ -499,7 +513,8 @@ int kvt_stats(struct kvt_store *store, struct kvt_stats *stats)
     all.open_seconds = store->open_seconds;
     all.effective.direct = kvt_fs_facts(store->fs)->direct ? "on" : "off";
     all.effective.durability = kvt_config_text(store->config, "durability");
-    all.effective.fallback_reason = "";
+    all.effective.io_uring = kvt_fs_facts(store->fs)->io_uring;
+    all.effective.fallback_reason = kvt_fs_fallback_reason(store->fs);
     store->backend->ops->stats(store->backend, &all);
     fill_health(store, &all);
     kvt_fs_counters(store->fs, &counters);

@@ -8,38 +8,6 @@ source=${KVT_TEST_SOURCE:?}
 
 own_mounts 1g || no_mounts "$why"
 
-# make_fs TYPE SIZE MKFS_OPTIONS MOUNT_OPTIONS: mounts it at $images/TYPE
-make_fs() {
-    mkdir "$images/$1"
-    truncate -s "$2" "$images/$1.img" &&
-        mkfs."$1" $3 "$images/$1.img" >"$temp/err" 2>&1 &&
-        mount -o "loop$4" "$images/$1.img" "$images/$1" 2>>"$temp/err" ||
-        no_mounts "$1: $(tail -n 1 "$temp/err")"
-}
-
-
-# Does the file system really bypass the page cache? One that takes an
-# unaligned transfer only pretends.
-is_direct() { # DIR
-    python3 - "$1/probe" <<'END'
-import os, sys
-path = sys.argv[1]
-direct = False
-with open(path, "wb") as file:
-    file.write(bytes(8192))
-try:
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECT)
-    try:
-        os.preadv(fd, [bytearray(100)], 3)
-    except OSError:
-        direct = True
-except OSError:
-    pass
-os.unlink(path)
-sys.exit(not direct)
-END
-}
-
 # direct_row NAME DIR: where direct I/O is real, the contract holds with it;
 # where it is refused or only pretended, so are we, with the reason.
 direct_row() {

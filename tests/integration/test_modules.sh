@@ -324,7 +324,9 @@ rm "$modules/kvtier-fs-juicefs.so"
 host=$source/tests/integration/modules/host.c
 compile "$temp/host" "$host" -L"$lib" -lkvtier -Wl,-rpath,"$lib" -pthread
 compile "$temp/interpreter" -DHOST_LIBRARY="\"$lib/libkvtier.so\"" "$host"
-compile "$temp/static" "$host" "$lib/libkvtier.a" -linih -pthread
+uring=
+! nm "$lib/libkvtier.a" | grep -q ' U io_uring_' || uring=-luring
+compile "$temp/static" "$host" "$lib/libkvtier.a" -linih $uring -pthread
 "$temp/host" list "$modules" >"$temp/out" || fail "host: $?"
 out_has '^toy yes a toy' "a program"
 "$temp/interpreter" list "$modules" >"$temp/out" || fail "interpreter: $?"

@@ -52,6 +52,7 @@ int queue_teardown(void **state)
     struct fixture *f = *state;
 
     assert_int_equal(kvt_fs_queue_close(f->queue), 0);
+    kvt_fs_close_spare(&f->ring.fs);
     assert_int_equal(f->ring.queues_open, 0);
     assert_int_equal(f->ring.core.in_flight, 0);
     null_ring_fini(&f->ring);

@@ -17,6 +17,7 @@
 /* One line a combination. */
 static const struct store_row rows[] = {
     {"file_per_key", "posix", true, true, NULL},
+    {"file_per_key", "uring", true, true, NULL},
     {"file_per_key", "mem", false, true, NULL},
     {"distributed", "posix", true, false, NULL},
     {"distributed", "mem", false, false, NULL},

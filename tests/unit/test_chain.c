@@ -4,6 +4,7 @@
 #include "support/queue_fixture.h"
 
 #include <errno.h>
+#include <pthread.h>
 
 static void the_next_of_a_chain_starts_after_the_last(void **state)
 {
@@ -132,6 +133,52 @@ static void a_short_write_breaks_its_chain(void **state)
     assert_int_equal(f->elems[1].result, -ECANCELED);
 }
 
+static pthread_t poller;
+static size_t on_poller; /* atomic */
+
+static int64_t note_thread(struct kvt_fs_elem *elem)
+{
+    if (pthread_equal(pthread_self(), poller)) {
+        __atomic_fetch_add(&on_poller, 1, __ATOMIC_RELAXED);
+    }
+    return null_ring_success(elem);
+}
+
+/* Three beside the ring, in a chain or each alone; how many the poller carried
+ * out itself. */
+static size_t run_beside(struct fixture *f, bool chain, int64_t deadline_ns)
+{
+    struct kvt_fs_queue_options options = {sizeof options, 4, true};
+    struct kvt_fs_queue *queue;
+
+    f->ring.result = note_thread;
+    f->done_count = 0;
+    poller = pthread_self();
+    on_poller = 0;
+    assert_int_equal(kvt_fs_queue_open(&f->ring.fs, &options, &queue), 0);
+    for (size_t i = 0; i < 3; i++) {
+        f->elems[i].flags = chain && i < 2 ? KVT_FS_THEN : 0;
+    }
+    kvt_fs_submit(queue, f->elems, 3);
+    while (kvt_fs_in_flight(queue) > 0) {
+        kvt_fs_poll(queue, 1, deadline_ns);
+    }
+    assert_int_equal(f->done_count, 3);
+    assert_int_equal(kvt_fs_queue_close(queue), 0);
+    return on_poller;
+}
+
+/* One that may not wait for long carries out nothing. */
+static void the_poller_carries_out_what_the_ring_does_not_take(void **state)
+{
+    struct fixture *f = *state;
+
+    assert_int_equal(run_beside(f, false, 0), 1);
+    assert_int_equal(run_beside(f, true, 0), 3);
+    assert_int_equal(run_beside(f, false, INT64_MAX), 0);
+    assert_int_equal(run_beside(f, true, INT64_MAX), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -144,6 +191,7 @@ int main(void)
         CASE_PART(a_chain_closes_what_it_opened_whatever_fails),
         CASE_PART(a_chain_that_ends_in_the_ring_is_done_whole),
         CASE_PART(what_is_behind_the_close_of_a_broken_chain_is_canceled),
+        CASE_PART(the_poller_carries_out_what_the_ring_does_not_take),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL) != 0;

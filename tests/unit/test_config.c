@@ -42,6 +42,7 @@ static void defaults_are_those_of_the_manual(void **state)
         {"distributed.temporary_grace", "3600"},
         {"distributed.refresh_interval", "0"},
         {"uring.queue_depth", "128"},
+        {"uring.registered_max", "1073741824"},
         {"hf3fs.client", "own"},
         {"hf3fs.library", ""},
         {"cephfs.conf", ""},

@@ -256,6 +256,12 @@ static void a_hung_transfer_frees_its_caller_on_posix(void **state)
     hang_on(*state, "fault:posix");
 }
 
+static void a_hung_transfer_frees_its_caller_on_uring(void **state)
+{
+    mounted_set(*state, "direct", "off"); /* sizes that are no blocks */
+    hang_on(*state, "fault:uring");
+}
+
 static void many_hang_at_once_and_others_go_on(void **state)
 {
     struct mounted *m = *state;
@@ -316,6 +322,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         mount_test(a_hung_transfer_frees_its_caller_on_posix),
+        mount_test(a_hung_transfer_frees_its_caller_on_uring),
         mount_test(many_hang_at_once_and_others_go_on),
     };
     return cmocka_run_group_tests(tests, NULL, NULL) != 0;

@@ -215,6 +215,8 @@ static void run_carries_out_one_element(void **state)
     f->ring.result = a_failure;
     assert_int_equal(kvt_fs_run(&f->ring.fs, &f->elems[0]), -EUCLEAN);
     assert_int_equal(f->elems[0].result, -EUCLEAN);
+    assert_int_equal(f->ring.queues_open, 2); /* its own, kept for the next */
+    kvt_fs_close_spare(&f->ring.fs);
     assert_int_equal(f->ring.queues_open, 1);
 }
 

@@ -256,8 +256,9 @@ static void a_mount_leaves_no_descriptor_and_no_thread(struct contract *c)
     /* one a mount would be four by now */
     EXPECT_TRUE("descriptors after four more mounts are not more",
                 open_descriptors() < descriptors + MOUNTS / 2);
-    for (unsigned i = 0; i < 200 && running_threads() > threads; i++) {
-        sleep_ms(10); /* a joined thread may show a little longer */
+    for (unsigned i = 0; i < 800 && running_threads() > threads; i++) {
+        sleep_ms(10); /* a joined thread may show a little longer, and one of
+                         the kernel's (io_uring) for five seconds */
     }
     EXPECT_TRUE("threads after four more mounts are not more",
                 running_threads() < threads + MOUNTS / 2);
