@@ -39,6 +39,7 @@ void kvt_wrap_init(struct kvt_wrap *wrap, const struct kvt_fs_ops *ops,
     }
     wrap->base.ops = &wrap->ops;
     wrap->base.facts = args->inner->facts;
+    wrap->base.fallback_reason = NULL;
     wrap->inner = args->inner;
     wrap->hooks = hooks;
 }

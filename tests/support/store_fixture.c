@@ -128,6 +128,12 @@ int store_exact_rows_run(const char *name, const struct CMUnitTest *tests,
     return run_rows(name, tests, count, ROWS(rows), OWNED | EXACT);
 }
 
+int store_single_rows_run(const char *name, const struct CMUnitTest *tests,
+                          size_t count)
+{
+    return run_rows(name, tests, count, ROWS(rows), EXACT);
+}
+
 int store_shared_fact_rows_run(const char *name, const struct CMUnitTest *tests,
                                size_t count)
 {

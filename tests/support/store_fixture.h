@@ -69,6 +69,9 @@ int store_fact_rows_run(const char *name, const struct CMUnitTest *tests,
 /* Rows with an owner that evicts single objects. */
 int store_exact_rows_run(const char *name, const struct CMUnitTest *tests,
                          size_t count);
+/* Rows in which each object is a file of its own. */
+int store_single_rows_run(const char *name, const struct CMUnitTest *tests,
+                          size_t count);
 /* Fact rows without an owner. */
 int store_shared_fact_rows_run(const char *name, const struct CMUnitTest *tests,
                                size_t count);

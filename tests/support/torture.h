@@ -14,7 +14,7 @@ enum {
 
 struct torture {
     const char *backend;
-    bool owned; /* by one process, which removes what a dead one left */
+    bool owned;  /* by one process, which removes what a dead one left */
     bool is_log; /* objects share files */
     char top[512];
     char root[600];
