@@ -248,21 +248,28 @@ static void offload_granted(struct bkt_run *run, int rc)
     kvt_bkt_run_write(run, run->slices, lay_out(run, first));
 }
 
+/* Can something go when the device is full? Then the keeper lets it. */
+static bool may_free_device(struct bkt *bkt)
+{
+    pthread_mutex_lock(&bkt->mutex);
+    bool may = kvt_evict_allowed(&bkt->order) || kvt_bkt_may_reclaim(bkt);
+    if (may) {
+        bkt->device_full = true;
+        pthread_cond_broadcast(&bkt->work);
+    }
+    pthread_mutex_unlock(&bkt->mutex);
+    return may;
+}
+
 /* May these objects be written once more, in another place? */
 static bool may_retry(struct bkt *bkt, struct bkt_op *first, int rc)
 {
-    bool full = rc == -ENOSPC || rc == -EDQUOT;
-    if ((rc != -EAGAIN && !full) || ++first->attempts >= ATTEMPTS ||
-        (full && !kvt_evict_allowed(&bkt->order))) {
+    if ((rc != -EAGAIN && rc != -ENOSPC && rc != -EDQUOT) ||
+        ++first->attempts >= ATTEMPTS) {
         return false;
     }
-    if (full) { /* somebody else uses the device, too */
-        pthread_mutex_lock(&bkt->mutex);
-        bkt->device_full = true;
-        pthread_cond_broadcast(&bkt->work);
-        pthread_mutex_unlock(&bkt->mutex);
-    }
-    return true;
+    /* somebody else uses the device, too */
+    return rc == -EAGAIN || may_free_device(bkt);
 }
 
 static void offload_ended_run(struct bkt_run *run, int rc)
