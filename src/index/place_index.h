@@ -95,7 +95,7 @@ int kvt_place_index_images(struct kvt_place_index *index,
 /* Takes tables instead of what it holds: makes them, of the depths, groups
  * and counts given, and sets `bytes` and `size` of each image to memory that
  * the caller fills before anybody else sees the index. 0, -ENOMEM, or
- * -EBADMSG when they do not fit together; the index is then empty. */
+ * -EBADMSG when they do not fit together; the index is then as it was. */
 int kvt_place_index_adopt(struct kvt_place_index *index,
                           struct kvt_index_image *images, size_t count);
 
