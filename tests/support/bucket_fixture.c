@@ -54,7 +54,7 @@ void bucket_settle(struct kvt_store *store)
         if (bkt->active != NULL && bkt->active->run_count > 0) {
             bkt_set_state(bkt->active, BKT_FULL);
             bkt->active = NULL;
-            pthread_cond_signal(&bkt->work);
+            pthread_cond_broadcast(&bkt->work);
         }
         bool quiet = bkt->in_state[BKT_FULL] + bkt->in_state[BKT_DYING] == 0 &&
                      !bkt->sealing && !bkt->dead_found;
