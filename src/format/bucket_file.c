@@ -15,7 +15,7 @@ static const uint8_t header_magic[8] = {0x89, 'K',  'V',  'T',
 static const uint8_t run_magic[8] = {0x89, 'K',  'V',  'T',
                                      'R',  '\r', '\n', 0x1a};
 static const uint8_t footer_magic[8] = {0x89, 'K',  'V',  'T',
-                                        'F',  '\r', '\n', 0x1a};
+                                        'T',  '\r', '\n', 0x1a};
 
 /* Every structure begins alike. */
 static void put_start(uint8_t *bytes, const uint8_t magic[8], uint16_t size)
