@@ -469,6 +469,9 @@ int kvt_bkt_recover(struct bkt *bkt, struct kvt_error *err)
     }
     if (rc == 0 && !kept) {
         settle(&recovery);
+        if (!bkt->base.args.read_only) { /* closing writes one that holds */
+            kvt_bkt_checkpoint_remove(bkt);
+        }
     }
     for (size_t i = 0; i < listing->count; i++) {
         struct bkt_table *table = &listing->found[i].table;
