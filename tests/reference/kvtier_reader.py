@@ -438,9 +438,12 @@ def read_buckets(top, marker, sealed_only, found):
                 found.tell(bucket.path, f"block {entry.block}: check value")
             else:
                 found.add(key, bucket.value(entry))
-        dead = {entry.block for entry in bucket.entries} - \
-            {entry.block for entry in bucket.live}
-        found.count("dead", len(dead))
+        live = {entry.block for entry in bucket.live}
+        for entry in bucket.entries:
+            if entry.block not in live:
+                found.count("dead")
+                found.count("punched_values", entry.length > 0 and
+                            not any(bucket.value(entry)))
     index = top / ".kvtier" / "index"
     if index.exists():
         found.count("checkpoint")
