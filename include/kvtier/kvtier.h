@@ -66,17 +66,23 @@ struct kvt_meta {
 /* Called once per offloaded batch with exactly the objects that succeeded
  * (not at all when none did). A non-zero return undoes the batch: none of
  * its new objects is visible afterwards, and they fail with
- * KVT_ERR_UNABLE_OFFLOAD. What they replaced is not brought back by layouts
- * of one file a key. Runs without locks, on the thread that called the
- * batch, or on an I/O thread of the store for kvt_submit. It may call
- * kvt_batch_load, kvt_batch_exists and kvt_stats of this store; nothing else
- * of it. */
+ * KVT_ERR_UNABLE_OFFLOAD. In `bucket` new objects are not visible before the
+ * handler has agreed, and what they were to replace stays when it does not;
+ * layouts of one file a key have shown and replaced them by then, and what
+ * was replaced is not brought back. Runs without locks, on the thread that
+ * called the batch, or on an I/O thread of the store for kvt_submit. It may
+ * call kvt_batch_load, kvt_batch_exists and kvt_stats of this store; nothing
+ * else of it. */
 typedef int (*kvt_complete_fn)(const struct kvt_meta *metas, size_t count,
                                void *arg);
 
-/* Called with objects that are about to be evicted, before they go. A
- * non-zero return keeps them, in their old order. Same rules as above; it
- * may run inside kvt_store_open too, when the limit was lowered. */
+/* Called with objects that are about to be evicted, before they go: they are
+ * misses already. A non-zero return keeps them, in their old order. `bucket`
+ * evicts whole buckets, and gives all that lives in one; where the keys of a
+ * bucket cannot be read, as many metas with a null key of size 0. May call
+ * what the complete handler may. Runs on the thread whose call evicts
+ * (kvt_store_open is one, when the limit was lowered), or on a thread of the
+ * store while offloads wait for the room, perhaps beside other handlers. */
 typedef int (*kvt_evict_fn)(const struct kvt_meta *metas, size_t count,
                             void *arg);
 

@@ -413,9 +413,11 @@ run 0 backends && grep -qE '^fs +posix +yes ' out || fail "$(cat out)"
 
 case_name="evict makes room"
 run 0 rm --all --yes
+store=$temp/limited
 mkdir many
 for i in {1..20}; do head -c 50000 /dev/urandom >many/$i; done
-limited=(-o total_size_limit=4MiB)
+# object by object, not a bucket at a time
+limited=(--backend file_per_key -o total_size_limit=4MiB)
 run 0 "${limited[@]}" put --dir many
 run 0 "${limited[@]}" --json evict
 json out 'rows == [{"evicted_objects": 0, "evicted_bytes": 0,
@@ -427,7 +429,17 @@ json out '0 < rows[0]["evicted_objects"] < 20 and rows[0]["evicted_bytes"] ==
     0.1 * (4 << 20)'
 run 0 "${limited[@]}" evict --high 0 --low 0
 grep -q '^evicted_objects  *[1-9]' out || fail "$(cat out)"
-run 0 ls && out_is ''
+run 0 "${limited[@]}" ls && out_is ''
+store=$temp/store
+
+case_name="evict takes whole buckets"
+run 0 -o bucket.keys_limit=5 put --dir many
+run 0 -o total_size_limit=4MiB --json evict --high 0.2 --low 0.1
+json out '0 < rows[0]["evicted_objects"] <= 20 and
+    rows[0]["evicted_objects"] % 5 == 0 and rows[0]["evicted_bytes"] ==
+    50000 * rows[0]["evicted_objects"] and rows[0]["allocated_bytes"] <=
+    0.1 * (4 << 20)'
+run 0 rm --all --yes
 
 case_name="--read-only changes nothing"
 run 0 put k small

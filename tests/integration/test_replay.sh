@@ -227,6 +227,7 @@ grep -qF KVT_ERR_UNABLE_OFFLOAD err || fail "$(cat err)"
 
 case_name="flipped bytes are failed loads and misses, never wrong blocks"
 fresh
+export KVTIER_BACKEND=file_per_key
 run 0 small.jsonl --block-size 1000
 object_files | while read -r file; do
     python3 - "$file" <<'PY'
@@ -242,13 +243,14 @@ run 3 small.jsonl --block-size 1000 --requests 1
 json 'r["failed_loads"] > 0 and r["wrong_blocks"] == 0 and
     r["prefix_blocks_hit"] < 3'
 grep -qF KVT_ERR_CHECKSUM_MISMATCH err || fail "$(cat err)"
+unset KVTIER_BACKEND
 
 case_name="objects deleted behind the store's back are misses"
 fresh
 { request 0 "1, 2, 3, 4"; request 3000 "1, 2, 3, 4";
   request 3001 "1, 2, 3, 4"; } >paced.jsonl
-"$kvtier" --path "$store" --json replay paced.jsonl --paced \
-    --block-size 1000 >out 2>err &
+"$kvtier" --backend file_per_key --path "$store" --json replay paced.jsonl \
+    --paced --block-size 1000 >out 2>err &
 pid=$!
 for i in {1..100}; do
     [ "$(object_files | wc -l)" -gt 0 ] && break

@@ -9,7 +9,7 @@
 static void defaults_are_those_of_the_manual(void **state)
 {
     static const char *const rows[][2] = {
-        {"backend", "file_per_key"},
+        {"backend", "bucket"},
         {"path", ""},
         {"fs", "posix"},
         {"read_only", "off"},
@@ -510,6 +510,7 @@ static void a_size_that_was_chosen_fits_into_the_limit(void **state)
     check_says(*state, "object_size_max");
     fixture_set(*state, "object_size_max", "1MiB");
     check_says(*state, NULL);
+    fixture_set(*state, "backend", "file_per_key");
     fixture_set(*state, "bucket.size_limit", "2MiB");
     check_says(*state, NULL); /* not the backend that runs */
     fixture_set(*state, "backend", "bucket");
