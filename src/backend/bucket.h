@@ -9,7 +9,7 @@
  *
  * The keeper is a thread of the store for all that may take long and that
  * nobody has to wait for, or only a writer without room: it makes buckets,
- * seals them, evicts and removes them.
+ * evicts and removes them. A second thread seals them.
  *
  * Lock: bkt->mutex covers buckets, log, budget, order, turns and counters;
  * never across I/O or a handler. Inside it only a queue's own lock may be
