@@ -200,18 +200,24 @@ done
 echo "$round kills, $unsealed unsealed buckets read"
 
 case_name="a flipped bit shows"
+rm -rf store
+tree 1 one
+head -c 5000 /dev/urandom >tree/one
+kvt put --dir tree
 read_store
+same 1
 /usr/bin/python3 - "$reader" <<'PY' || fail "the reader passes it"
-import pathlib, random, subprocess, sys
-path = max(pathlib.Path("store").glob("w-*/*.kvb"))
-index = pathlib.Path("store/.kvtier/index")
-before = pathlib.Path("read.json").read_bytes()
+import pathlib, subprocess, sys
+path = max(pathlib.Path("store").glob("w-*/*.kvb"),
+           key=lambda path: path.name)
 whole = path.read_bytes()
-for at in (len(whole) - 60, whole.rindex(b"\x89KVTR") + 70):
+record = whole.rindex(b"\x89KVTR")
+value = record + 4096  # one key: a record of one block
+for at in (record + 70, value):
     spoilt = bytearray(whole)
     spoilt[at] ^= 4
     path.write_bytes(spoilt)
     done = subprocess.run([sys.argv[1], "store"], capture_output=True)
-    if done.returncode == 0 and done.stdout == before:
+    if done.returncode == 0:
         sys.exit(f"byte {at}")
 PY
