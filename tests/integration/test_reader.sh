@@ -64,7 +64,7 @@ same() {
     rm -rf got
     mkdir got
     kvt --read-only get --dir got
-    /usr/bin/python3 - "$wanted" <<'PY' || fail "they do not agree"
+    /usr/bin/python3 - "$wanted" <<'PY' || fail "they do not agree (at least $wanted)"
 import hashlib, json, pathlib, sys
 def rows(name, *fields):
     return sorted(tuple(row[field] for field in fields)
@@ -84,7 +84,7 @@ for key, _, sha in read:
 PY
 }
 
-names=$(seq -f 'a/%g' 40)
+names=$(seq -f 'a/%g' 20)
 for backend in bucket file_per_key; do
     options=(-o total_size_limit=1GiB)
     rm -rf store
@@ -93,16 +93,16 @@ for backend in bucket file_per_key; do
     tree 1 $names 'b/with space' 'b/with%percent' "b/$(printf 'n%.0s' {1..250})"
     kvt put --dir tree
     read_store
-    same 43
+    same 23
     # shellcheck disable=SC2046
-    tree 2 $(seq -f 'a/%g' 5 2 30)
+    tree 2 $(seq -f 'a/%g' 5 2 15)
     kvt put --dir tree
     kvt rm a/1 a/2 a/5
     read_store
-    same 40
+    same 20
     kvt rm a/3
     read_store
-    same 39
+    same 19
 done
 
 backend=distributed
@@ -117,31 +117,31 @@ kvt rm a/1
 tree 2 a/2 a/3
 kvt put --dir tree
 read_store
-same 40
+same 20
 
 backend=bucket
-options=(-o total_size_limit=1GiB)
+options=(-o total_size_limit=1GiB -o bucket.keys_limit=100)
 case_name="a checkpoint says what the buckets say"
 rm -rf store
 # shellcheck disable=SC2046
-tree 1 $(seq -f 'many/%g' 1500)
+tree 1 $(seq -f 'many/%g' 500)
 kvt put --dir tree
 tree 2 many/7 many/8
 kvt put --dir tree
 read_store
 [ "$(found checkpoint)" = 1 ] || fail "there is none"
 [ "$(found dead)" = 2 ] || fail "$(cat summary)"
-same 1500
+same 500
 
 case_name="evicted to a limit"
-options=(-o total_size_limit=40MiB)
+options=(-o total_size_limit=14MiB)
 kvt evict --high 0.5 --low 0.4
 grep -q '^evicted_objects *[1-9]' out || fail "nothing: $(cat out)"
 read_store
-same 400
+same 50
 kvt put --dir tree
 read_store
-same 400
+same 50
 
 case_name="dead blocks are punched out"
 rm -rf store
@@ -188,8 +188,9 @@ until [ "$unsealed" -ge 3 ]; do
     more=$(found unsealed)
     [ "$more" -gt 0 ] || continue
     unsealed=$((unsealed + more))
+    # (the old place of what an unsealed bucket replaces may be gone)
     read_store --sealed-only
-    same 200
+    same 1
     read_store
     kvt evict --high 1 --low 1
     same 200
@@ -200,18 +201,24 @@ done
 echo "$round kills, $unsealed unsealed buckets read"
 
 case_name="a flipped bit shows"
+rm -rf store
+tree 1 one
+head -c 5000 /dev/urandom >tree/one
+kvt put --dir tree
 read_store
+same 1
 /usr/bin/python3 - "$reader" <<'PY' || fail "the reader passes it"
-import pathlib, random, subprocess, sys
-path = max(pathlib.Path("store").glob("w-*/*.kvb"))
-index = pathlib.Path("store/.kvtier/index")
-before = pathlib.Path("read.json").read_bytes()
+import pathlib, subprocess, sys
+path = max(pathlib.Path("store").glob("w-*/*.kvb"),
+           key=lambda path: path.name)
 whole = path.read_bytes()
-for at in (len(whole) - 60, whole.rindex(b"\x89KVTR") + 70):
+record = whole.rindex(b"\x89KVTR")
+value = record + 4096  # one key: a record of one block
+for at in (record + 70, value):
     spoilt = bytearray(whole)
     spoilt[at] ^= 4
     path.write_bytes(spoilt)
     done = subprocess.run([sys.argv[1], "store"], capture_output=True)
-    if done.returncode == 0 and done.stdout == before:
+    if done.returncode == 0:
         sys.exit(f"byte {at}")
 PY
