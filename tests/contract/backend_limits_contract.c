@@ -158,6 +158,64 @@ static void a_write_evicts_only_what_it_needs(void **state)
     assert_true(stats_of(fixture->store).peak_allocated_bytes <= 1024 * KIB);
 }
 
+/* One batch that is larger than the store. One file an object: its own objects
+ * make room for each other, one after the other. A larger unit, which a batch
+ * fills as a whole, refuses what does not fit. What is left is whole. */
+static void a_batch_larger_than_the_store_takes_turns(void **state)
+{
+    struct store_fixture *fixture = *state;
+    enum {
+        COUNT = 6,
+        BYTES = 250000
+    };
+    static unsigned char bytes[COUNT][BYTES];
+    struct kvt_object objects[COUNT];
+    struct kvt_slice slices[COUNT];
+    struct named_key named[COUNT];
+    store_set(fixture, "total_size_limit", "1MiB");
+    store_start(fixture);
+    for (size_t i = 0; i < COUNT; i++) {
+        value_fill(bytes[i], BYTES, i);
+        name_key(&named[i], "k", i);
+        slices[i] = (struct kvt_slice){bytes[i], BYTES, NULL};
+        objects[i] = (struct kvt_object){
+            .key = named[i].key, .slices = &slices[i], .slice_count = 1};
+    }
+    int stored = kvt_batch_offload(fixture->store, objects, COUNT, NULL);
+    bool turns = strcmp(fixture->row->backend, "file_per_key") == 0;
+    assert_true(turns ? stored == COUNT : stored >= 1);
+    for (size_t i = 0; i < COUNT; i++) {
+        assert_true(objects[i].status == KVT_OK ||
+                    objects[i].status == KVT_ERR_UNABLE_OFFLOAD);
+    }
+    struct kvt_stats stats = stats_of(fixture->store);
+    assert_true(stats.objects >= 1 && stats.objects < COUNT);
+    assert_true(stats.peak_allocated_bytes <= 1 << 20);
+    size_t there = 0;
+    for (uint64_t i = 0; i < COUNT; i++) {
+        int rc = get_named(fixture->store, "k", i, i, BYTES);
+        assert_true(rc == KVT_OK || rc == KVT_ERR_OBJECT_NOT_FOUND);
+        there += rc == KVT_OK;
+    }
+    assert_int_equal(there, stats.objects);
+}
+
+/* Old and new do not fit together: the old one goes first. */
+static void one_that_fills_the_store_is_replaced(void **state)
+{
+    struct store_fixture *fixture = *state;
+    store_set(fixture, "total_size_limit", "1MiB");
+    store_start(fixture);
+    for (uint64_t version = 1; version < 5; version++) {
+        assert_int_equal(put_named(fixture->store, "k", 1, version, 700000),
+                         KVT_OK);
+        assert_int_equal(get_named(fixture->store, "k", 1, version, 700000),
+                         KVT_OK);
+    }
+    assert_int_equal(stats_of(fixture->store).objects, 1);
+    assert_true(stats_of(fixture->store).peak_allocated_bytes <= 1 << 20);
+}
+
 static void limits_hold_across_overwrites(void **state)
 {
     struct store_fixture *fixture = *state;
@@ -361,6 +419,8 @@ int main(void)
         store_test(a_full_store_without_eviction_refuses_and_serves),
         store_test(what_can_never_fit_evicts_nothing),
         store_test(a_write_evicts_only_what_it_needs),
+        store_test(a_batch_larger_than_the_store_takes_turns),
+        store_test(one_that_fills_the_store_is_replaced),
         store_test(limits_hold_across_overwrites),
         store_test(failed_writes_leave_no_claim),
         store_test(a_lower_limit_at_the_next_start_evicts),

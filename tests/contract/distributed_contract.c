@@ -3,7 +3,9 @@
 #define _XOPEN_SOURCE 700
 #include "support/store_fixture.h"
 
+#include "core/bytes.h"
 #include "core/clock.h"
+#include "core/hash.h"
 #include "format/keyname.h"
 
 #include <errno.h>
@@ -223,6 +225,35 @@ static void flip_all(struct store_fixture *fixture)
     }
     file_write(path, bytes, size);
     assert_int_equal(get_value(fixture->store, key_of("k"), 1, SIZE), KVT_OK);
+    free(bytes);
+}
+
+/* A whole trailer of another version is neither damaged nor a raw file. */
+static void a_newer_trailer_is_no_data(void **state)
+{
+    struct store_fixture *fixture = *state;
+    unsigned char *bytes;
+    char path[FILE_PATH_MAX];
+    write_raw(fixture, key_of("old"), 9, SIZE); /* the root is mixed */
+    store_start(fixture);
+    assert_int_equal(put_value(fixture->store, key_of("k"), 1, SIZE), KVT_OK);
+    size_t size = read_object_file(fixture, key_of("k"), &bytes);
+    store_object_path(fixture, key_of("k"), path);
+    unsigned char *trailer = bytes + size - TRAILER;
+    trailer[8] = 2;
+    kvt_put_le64(trailer + 56, kvt_hash64(trailer, 56, 0));
+    file_write(path, bytes, size);
+    for (size_t room = SIZE - 100; room <= SIZE + 100; room += 100) {
+        assert_int_equal(get_value(fixture->store, key_of("k"), 1, room),
+                         KVT_ERR_NOT_SUPPORTED);
+    }
+    assert_false(has_key(fixture->store, key_of("k")));
+    assert_int_equal(scan(fixture->store), 1);
+    /* and a damaged one of a file that is larger than its room */
+    trailer[20] ^= 1;
+    file_write(path, bytes, size);
+    assert_int_equal(get_value(fixture->store, key_of("k"), 1, SIZE - 100),
+                     KVT_ERR_CHECKSUM_MISMATCH);
     free(bytes);
 }
 
@@ -671,6 +702,7 @@ int main(void)
         store_test_fast(raw_refuses_keys_that_no_name_can_hold),
         store_test_fast(a_root_of_the_original_is_readable_as_it_is),
         store_test_fast(a_mixed_root_holds_both),
+        store_test_fast(a_newer_trailer_is_no_data),
         store_test_fast(a_flipped_bit_is_a_miss_in_every_mode),
         store_test_fast(a_long_name_without_a_trailer_is_never_raw),
         store_test_fast(a_cut_or_zeroed_file_is_a_miss_under_the_record),
