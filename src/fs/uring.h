@@ -69,6 +69,7 @@ struct uring_io {
     struct uring_io *next;    /* in the list of the free, or of the starved */
     uint32_t generation;      /* tells its calls from those of older elements */
     uint32_t thread;          /* that prepared its last call */
+    bool worker;              /* a thread of the kernel's does it */
     /* transfers */
     int file; /* descriptor, or place in the ring's table */
     bool in_table;
@@ -105,12 +106,16 @@ struct uring_queue {
     struct uring_io *free;
     struct kvt_fs_elem *unstarted; /* no io was free */
     struct kvt_fs_elem **unstarted_end;
+    /* what may be no more than copying out of the page cache */
+    struct kvt_fs_elem *copies;
+    struct kvt_fs_elem **copies_end;
+    size_t copy_count;
+    unsigned at_workers;       /* copies that threads of the kernel's have */
     struct kvt_fs_elem *ended; /* with a result, not told yet */
     struct kvt_fs_elem **ended_end;
     /* of the calls that are prepared and not handed over */
     struct iovec *pieces;
     uint32_t pieces_used;
-    unsigned copies; /* of them, that may be all copying */
     /* bounce memory */
     struct kvt_slice *plan;   /* the part in hand */
     unsigned char *small;     /* URING_SMALL for each io, once one needs it */
@@ -180,10 +185,6 @@ void kvt_uring_part_call(struct uring_queue *queue, struct uring_io *io,
  * element's so far. */
 bool kvt_uring_part_end(struct uring_queue *queue, struct uring_io *io,
                         int64_t moved, int64_t *result);
-/* What the page cache has is copied within the system call, by one thread.
- * True for those transfers of a batch that a thread of the kernel's should
- * copy meanwhile. */
-bool kvt_uring_for_workers(struct uring_queue *queue, uint64_t bytes);
 
 /* uring_fetch.c */
 void kvt_uring_fetch(struct uring_queue *queue, struct uring_io *io);

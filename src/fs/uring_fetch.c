@@ -47,8 +47,7 @@ static void leave_aside(struct uring_queue *queue, struct uring_io *io)
     end(queue, io, 0);
 }
 
-static void prepare_open(struct uring_queue *queue, struct uring_io *io,
-                         uint64_t bytes)
+static void prepare_open(struct uring_queue *queue, struct uring_io *io)
 {
     const struct uring_fs *fs = queue->fs;
     int flags = kvt_posix_open_flags(&fs->posix.base, 0);
@@ -56,9 +55,7 @@ static void prepare_open(struct uring_queue *queue, struct uring_io *io,
     io_uring_prep_openat_direct(sqe, fs->posix.root, io->elem->path, flags, 0,
                                 place_of(queue, io));
     sqe->flags |= IOSQE_IO_LINK | IOSQE_CQE_SKIP_SUCCESS;
-    if (kvt_uring_for_workers(queue, bytes)) {
-        sqe->flags |= IOSQE_ASYNC; /* and what is linked to it */
-    }
+    sqe->flags |= io->worker ? IOSQE_ASYNC : 0; /* and what is linked to it */
     kvt_uring_tag(sqe, queue, io, URING_OPEN);
     io->open = true;
 }
@@ -76,7 +73,7 @@ static void go_on(struct uring_queue *queue, struct uring_io *io)
         return;
     }
     if (!io->open) {
-        prepare_open(queue, io, part.asked);
+        prepare_open(queue, io);
     }
     struct io_uring_sqe *sqe = kvt_uring_call(queue, io);
     kvt_uring_part_call(queue, io, &part, sqe);

@@ -21,6 +21,9 @@ enum {
     CALLS_OF_IO = 3,               /* prepared at a time, at most */
     PIECES = 4 * URING_PIECES_MAX, /* of the calls that are prepared */
     REAP_MAX = 32, /* completions told before what they led to is handed over */
+    COPY_MIN = 16 << 10,   /* bytes */
+    COPIES_HERE = 2,       /* handed over at a time */
+    COPIES_AT_WORKERS = 2, /* beside those */
     PAUSE_NS = 1000000,
     PLACE_BITS = 20,
     NOBODY = (1 << PLACE_BITS) - 1,
@@ -133,7 +136,6 @@ static void enter(struct uring_queue *queue, unsigned want, int64_t deadline_ns)
     if (io_uring_sq_ready(&queue->ring) == 0) {
         queue->pieces_used = 0;
     }
-    queue->copies = 0;
 }
 
 bool kvt_uring_has_room(struct uring_queue *queue, uint32_t pieces)
@@ -160,6 +162,7 @@ static struct uring_io *take_io(struct uring_queue *queue,
         io->over = false;
         io->aside = false;
         io->lost = false;
+        io->worker = false;
         io->rest = kvt_rest_of(elem);
         io->done = 0;
         kvt_tools_memory_used(elem);
@@ -173,6 +176,7 @@ static struct kvt_fs_elem *leave_io(struct uring_queue *queue,
     struct kvt_fs_elem *elem = io->elem;
     kvt_tools_memory_used(elem);
     kvt_uring_bounce_give(queue, io);
+    queue->at_workers -= io->worker;
     io->elem = NULL;
     io->generation++;
     queue->busy--;
@@ -247,11 +251,56 @@ static bool is_for_the_pool(const struct uring_queue *queue,
            (elem->op == KVT_FS_SYNC && elem->file == NULL);
 }
 
+/* What the page cache has is copied within the system call that hands it
+ * over, by one thread. So larger reads are handed over a few at a time, some of
+ * them to a thread of the kernel's: it copies meanwhile, and gets more when it
+ * is done, whatever part of a processor it has. */
+static bool may_be_copying(const struct uring_queue *queue,
+                           const struct kvt_fs_elem *elem)
+{
+    bool reads = elem->op == KVT_FS_READ || elem->op == KVT_FS_FETCH;
+    return reads && !queue->fs->posix.direct &&
+           kvt_fs_elem_bytes(elem) >= COPY_MIN;
+}
+
+static void start_copy(struct uring_queue *queue, bool worker)
+{
+    struct kvt_fs_elem *elem = queue->copies;
+    queue->copies = elem->next;
+    if (queue->copies == NULL) {
+        queue->copies_end = &queue->copies;
+    }
+    queue->copy_count--;
+    struct uring_io *io = take_io(queue, elem);
+    io->worker = worker;
+    queue->at_workers += worker;
+    go_on(queue, io);
+}
+
+static void start_copies(struct uring_queue *queue)
+{
+    if (queue->copy_count > COPIES_HERE && queue->free != NULL &&
+        queue->at_workers < COPIES_AT_WORKERS) {
+        start_copy(queue, true);
+    }
+    for (unsigned i = 0;
+         i < COPIES_HERE && queue->copies != NULL && queue->free != NULL; i++) {
+        start_copy(queue, false);
+    }
+}
+
 static void start(struct uring_queue *queue, struct kvt_fs_elem *elem)
 {
     bool all_retired = queue->free == NULL && queue->busy == 0;
     if (is_for_the_pool(queue, elem) || all_retired) {
         leave_aside(queue, elem);
+        return;
+    }
+    if (may_be_copying(queue, elem)) {
+        elem->next = NULL;
+        *queue->copies_end = elem;
+        queue->copies_end = &elem->next;
+        queue->copy_count++;
         return;
     }
     struct uring_io *io = take_io(queue, elem);
@@ -381,8 +430,10 @@ static void uring_poll(struct kvt_fs_queue *base, size_t min,
     if (queue->unstarted != NULL || queue->starved != NULL) {
         start_waiting(queue);
     }
+    start_copies(queue);
     bool told = tell(queue);
-    if (min > 0 && !told && io_uring_cq_ready(&queue->ring) == 0) {
+    bool more = queue->copies != NULL && queue->free != NULL;
+    if (min > 0 && !told && !more && io_uring_cq_ready(&queue->ring) == 0) {
         sleep_for(queue, min, deadline_ns);
     } else if (io_uring_sq_ready(&queue->ring) > 0) {
         enter(queue, 0, 0);
@@ -470,6 +521,7 @@ static int uring_open(struct kvt_fs *fs, uint32_t depth, bool poll_works,
     queue->pieces = malloc(PIECES * sizeof queue->pieces[0]);
     queue->plan = malloc(URING_PIECES_MAX * sizeof queue->plan[0]);
     queue->unstarted_end = &queue->unstarted;
+    queue->copies_end = &queue->copies;
     queue->ended_end = &queue->ended;
     queue->starved_end = &queue->starved;
     int rc = -ENOMEM;

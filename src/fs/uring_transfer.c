@@ -9,8 +9,6 @@
 
 enum {
     CALL_BYTES_MAX = 1 << 30, /* Linux moves at most 2 GiB - 4 KiB */
-    COPIED_MIN = 16 << 10,
-    COPIED_HERE = 4,
 };
 
 static const struct kvt_part_limits limits = {URING_PIECES_MAX, CALL_BYTES_MAX,
@@ -93,15 +91,6 @@ void kvt_uring_part_call(struct uring_queue *queue, struct uring_io *io,
     kvt_uring_tag(sqe, queue, io, URING_PART);
 }
 
-bool kvt_uring_for_workers(struct uring_queue *queue, uint64_t bytes)
-{
-    if (queue->fs->posix.direct || bytes < COPIED_MIN) {
-        return false;
-    }
-    queue->copies++;
-    return queue->copies > COPIED_HERE && queue->copies % 2 == 0;
-}
-
 void kvt_uring_transfer(struct uring_queue *queue, struct uring_io *io)
 {
     struct kvt_part part;
@@ -118,9 +107,7 @@ void kvt_uring_transfer(struct uring_queue *queue, struct uring_io *io)
     } else {
         struct io_uring_sqe *sqe = kvt_uring_call(queue, io);
         kvt_uring_part_call(queue, io, &part, sqe);
-        if (!is_write(io) && kvt_uring_for_workers(queue, part.asked)) {
-            sqe->flags |= IOSQE_ASYNC;
-        }
+        sqe->flags |= io->worker ? IOSQE_ASYNC : 0;
     }
 }
 

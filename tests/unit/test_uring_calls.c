@@ -224,7 +224,9 @@ static void a_batch_is_one_submission(void **state)
             work_submit(&w, ops[i][0], ops[i][1]);
             assert_int_equal(fake.enters, 0); /* they wait for the poll */
             work_check(&w, 0);
-            assert_int_equal(fake.submissions, 1);
+            /* what may be copied within the call goes a few at a time */
+            assert_in_range(fake.submissions, 1,
+                            w.fs->facts.direct ? 1 : COUNT / 2);
             fake_reset();
         }
         work_fini(&w);
