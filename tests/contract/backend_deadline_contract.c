@@ -93,7 +93,7 @@ static void a_load_that_hangs_ends_at_its_deadline(void **state)
     start_plain(fixture);
     assert_int_equal(put_value(fixture->store, key_of("key"), 7, SIZE), KVT_OK);
     for (size_t i = 0; i < TRIES; i++) {
-        start_with(fixture, "read@[0-9a-f]*,hang=150");
+        start_with(fixture, "read@[0-9a-f]*,hang=1000");
         assert_int_equal(call_in_time(fixture, &call, kvt_batch_load),
                          KVT_ERR_DFS_NETWORK_TIMEOUT);
         lateness_ns[i] = call.lateness_ns;
@@ -159,7 +159,7 @@ static void memory_of_the_store_is_held_until_then(void **state)
     struct kvt_mem *mem;
     start_plain(fixture);
     assert_int_equal(put_value(fixture->store, key_of("key"), 7, SIZE), KVT_OK);
-    start_with(fixture, "read@[0-9a-f]*,hang=150");
+    start_with(fixture, "read@[0-9a-f]*,hang=1000");
     assert_int_equal(kvt_store_mem_alloc(fixture->store, SIZE, &mem), KVT_OK);
     struct kvt_slice slice = {kvt_mem_base(mem), SIZE, mem};
     struct kvt_object object = {
