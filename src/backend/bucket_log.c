@@ -113,7 +113,10 @@ static struct bkt_bucket *find_bucket(struct bkt *bkt,
     if (active != NULL && (active->broken || !fits(bkt, active, run))) {
         retire_active(bkt);
     }
-    if (bkt->active == NULL && bkt->spare != NULL) {
+    /* each bucket that is not sealed yet holds a descriptor */
+    bool may_go_on =
+        run->kills_only || bkt->in_state[BKT_FULL] <= bkt->files_max / 2;
+    if (bkt->active == NULL && bkt->spare != NULL && may_go_on) {
         bkt->active = bkt->spare;
         bkt->spare = NULL;
         bkt_set_state(bkt->active, BKT_ACTIVE);

@@ -232,6 +232,7 @@ int kvt_bkt_seal(struct bkt *bkt, struct bkt_bucket *bucket)
     pthread_mutex_lock(&bkt->mutex);
     kvt_bkt_unpin(bkt, bucket);
     bkt->sealing = false;
+    kvt_bkt_line_pump(bkt);
     pthread_cond_broadcast(&bkt->quiet);
     pthread_mutex_unlock(&bkt->mutex);
     return rc;
