@@ -3,7 +3,6 @@
 #include "support/store_fixture.h"
 
 #include <errno.h>
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -210,75 +209,6 @@ static void many_are_found_in_one_call(void **state)
     kvt_place_index_fini(&index);
 }
 
-/* Readers beside writers ----------------------------------------------------
- */
-
-enum {
-    STEADY = 2000, /* keys that are there all the time */
-};
-
-struct reading {
-    struct kvt_place_index *index;
-    bool stop;
-};
-
-/* What is always there is always found, whole. */
-static void *read_steady(void *arg)
-{
-    struct reading *reading = arg;
-    uint64_t random = (uintptr_t)&random;
-    while (!__atomic_load_n(&reading->stop, __ATOMIC_RELAXED)) {
-        uint64_t key = random_next(&random) % STEADY;
-        struct kvt_index_entry got;
-        if (!find(reading->index, hash_of(key), &got) ||
-            (got.place - key) % STEADY != 0 ||
-            got.length != (uint32_t)(got.place * 7) ||
-            got.check != (uint32_t)(got.place * 13)) {
-            return arg;
-        }
-        kvt_place_index_use(reading->index, hash_of(key), got.place, true);
-    }
-    return NULL;
-}
-
-static void readers_see_whole_entries_while_it_grows(void **state)
-{
-    (void)state;
-    struct kvt_place_index index;
-    struct kvt_index_entry old;
-    struct reading reading = {&index, false};
-    pthread_t readers[4];
-    assert_int_equal(kvt_place_index_init(&index), 0);
-    for (uint64_t i = 0; i < STEADY; i++) {
-        struct kvt_index_entry entry = entry_of(i);
-        assert_int_equal(kvt_place_index_put(&index, hash_of(i), &entry, &old),
-                         0);
-    }
-    for (size_t i = 0; i < 4; i++) {
-        assert_int_equal(
-            pthread_create(&readers[i], NULL, read_steady, &reading), 0);
-    }
-    for (uint64_t i = STEADY; i < 60000; i++) {
-        struct kvt_index_entry entry = entry_of(i);
-        assert_int_equal(kvt_place_index_put(&index, hash_of(i), &entry, &old),
-                         0);
-        /* another version of a steady one */
-        uint64_t key = i % STEADY;
-        assert_int_equal(
-            kvt_place_index_put(&index, hash_of(key), &entry, &old), 1);
-        if (i % 3 == 0) {
-            assert_true(kvt_place_index_remove(&index, hash_of(i), i));
-        }
-    }
-    __atomic_store_n(&reading.stop, true, __ATOMIC_RELAXED);
-    for (size_t i = 0; i < 4; i++) {
-        void *wrong;
-        pthread_join(readers[i], &wrong);
-        assert_null(wrong);
-    }
-    kvt_place_index_fini(&index);
-}
-
 /* Memory and images ---------------------------------------------------------
  */
 
@@ -416,7 +346,6 @@ int main(void)
         cmocka_unit_test(what_was_put_is_found_at_every_size),
         cmocka_unit_test(it_does_what_a_plain_map_does),
         cmocka_unit_test(many_are_found_in_one_call),
-        cmocka_unit_test(readers_see_whole_entries_while_it_grows),
         cmocka_unit_test(it_takes_few_bytes_a_key_at_every_size),
         cmocka_unit_test(images_make_the_same_index),
         cmocka_unit_test(images_that_do_not_fit_together_are_refused),
