@@ -80,7 +80,8 @@ void kvt_table_insert(struct table *table, uint64_t hash, uint32_t depth,
             if (!is_taken(line, slot)) {
                 uint32_t *to = slot_at(table, group, slot);
                 for (int i = 0; i < SLOT_WORDS; i++) {
-                    store(&to[i], words[i]);
+                    /* of a table that readers mark uses in, perhaps */
+                    store(&to[i], load(&words[i]));
                 }
                 set_tag(line, slot, tag_of(hash));
                 return;
