@@ -489,20 +489,18 @@ static size_t wait_count(const struct kvt_fs_queue *queue, size_t wanted)
     return wanted > most && wanted > 1 ? (most > 1 ? most : 1) : wanted;
 }
 
-/* The element that was kept for the poller. One that may not wait for long
- * leaves it to the pool. */
+/* The element that was kept for the poller. One that may not wait for long, or
+ * has others in flight, leaves it to the pool. */
 static void run_mine(struct kvt_fs_queue *queue, bool may_wait)
 {
     struct kvt_fs_elem *elem = queue->mine;
+    bool alone = queue->in_adapter == chain_count(elem);
     queue->mine = NULL;
-    if (!may_wait) {
+    if (!may_wait || !alone) {
         kvt_fs_pool_aside(queue->fs->core->pool, elem);
         return;
     }
     queue->held++;
-    if (queue->in_adapter > 1) {
-        queue->ops->poll(queue, 0, 0); /* the others are under way meanwhile */
-    }
     kvt_fs_complete(elem, kvt_fs_chain_cancels(elem, false)
                               ? -ECANCELED
                               : kvt_fs_perform(queue->fs, elem));

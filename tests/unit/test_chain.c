@@ -144,9 +144,10 @@ static int64_t note_thread(struct kvt_fs_elem *elem)
     return null_ring_success(elem);
 }
 
-/* Three beside the ring, in a chain or each alone; how many the poller carried
- * out itself. */
-static size_t run_beside(struct fixture *f, bool chain, int64_t deadline_ns)
+/* Some beside the ring, in a chain or each alone; how many of them the poller
+ * carried out itself. */
+static size_t run_beside(struct fixture *f, size_t count, bool chain,
+                         int64_t deadline_ns)
 {
     struct kvt_fs_queue_options options = {sizeof options, 4, true};
     struct kvt_fs_queue *queue;
@@ -156,27 +157,49 @@ static size_t run_beside(struct fixture *f, bool chain, int64_t deadline_ns)
     poller = pthread_self();
     on_poller = 0;
     assert_int_equal(kvt_fs_queue_open(&f->ring.fs, &options, &queue), 0);
-    for (size_t i = 0; i < 3; i++) {
-        f->elems[i].flags = chain && i < 2 ? KVT_FS_THEN : 0;
+    for (size_t i = 0; i < count; i++) {
+        f->elems[i].flags = chain && i + 1 < count ? KVT_FS_THEN : 0;
     }
-    kvt_fs_submit(queue, f->elems, 3);
+    kvt_fs_submit(queue, f->elems, count);
     while (kvt_fs_in_flight(queue) > 0) {
         kvt_fs_poll(queue, 1, deadline_ns);
     }
-    assert_int_equal(f->done_count, 3);
+    assert_int_equal(f->done_count, count);
     assert_int_equal(kvt_fs_queue_close(queue), 0);
     return on_poller;
 }
 
-/* One that may not wait for long carries out nothing. */
+/* One that has something in the ring does not wait for anything else. */
+static void a_poller_with_others_in_flight_carries_out_nothing(void **state)
+{
+    struct fixture *f = *state;
+    struct kvt_fs_queue_options options = {sizeof options, 4, true};
+    struct kvt_fs_queue *queue;
+
+    f->ring.result = note_thread;
+    f->ring.on_demand = true;
+    poller = pthread_self();
+    on_poller = 0;
+    assert_int_equal(kvt_fs_queue_open(&f->ring.fs, &options, &queue), 0);
+    f->elems[0].op = KVT_FS_READ; /* stays in the ring */
+    kvt_fs_submit(queue, f->elems, 2);
+    assert_int_equal(kvt_fs_poll(queue, 1, 0), 1);
+    assert_int_equal(f->order[0], 1);
+    assert_int_equal(on_poller, 0);
+    null_ring_release(queue, 1);
+    assert_int_equal(kvt_fs_poll(queue, 1, 0), 1);
+    assert_int_equal(kvt_fs_queue_close(queue), 0);
+}
+
+/* And one that may not wait for long. */
 static void the_poller_carries_out_what_the_ring_does_not_take(void **state)
 {
     struct fixture *f = *state;
 
-    assert_int_equal(run_beside(f, false, 0), 1);
-    assert_int_equal(run_beside(f, true, 0), 3);
-    assert_int_equal(run_beside(f, false, INT64_MAX), 0);
-    assert_int_equal(run_beside(f, true, INT64_MAX), 0);
+    assert_int_equal(run_beside(f, 1, false, 0), 1);
+    assert_int_equal(run_beside(f, 3, true, 0), 3);
+    assert_int_equal(run_beside(f, 1, false, INT64_MAX), 0);
+    assert_int_equal(run_beside(f, 3, true, INT64_MAX), 0);
 }
 
 int main(void)
@@ -191,6 +214,7 @@ int main(void)
         CASE_PART(a_chain_closes_what_it_opened_whatever_fails),
         CASE_PART(a_chain_that_ends_in_the_ring_is_done_whole),
         CASE_PART(what_is_behind_the_close_of_a_broken_chain_is_canceled),
+        CASE_PART(a_poller_with_others_in_flight_carries_out_nothing),
         CASE_PART(the_poller_carries_out_what_the_ring_does_not_take),
     };
 
