@@ -75,6 +75,22 @@ static int remove_one(struct bkt *bkt, struct bkt_bucket *bucket)
     return rc;
 }
 
+/* Others may be removing buckets that were dead before: it is over when they
+ * are through. One whose file cannot be removed is left to the keeper. */
+static void wait_for_removals(struct bkt *bkt, uint64_t end)
+{
+    pthread_mutex_lock(&bkt->mutex);
+    for (uint32_t i = 0; i < bkt->slot_count; i++) {
+        const struct bkt_bucket *bucket = bkt->slots[i];
+        while (bucket != NULL && bucket->state == BKT_DYING &&
+               bucket->number < end && bucket->seal_again_ns == 0) {
+            pthread_cond_wait(&bkt->quiet, &bkt->mutex);
+            bucket = bkt->slots[i];
+        }
+    }
+    pthread_mutex_unlock(&bkt->mutex);
+}
+
 int kvt_bkt_remove_all(struct kvt_backend *backend, struct kvt_error *err)
 {
     struct bkt *bkt = (struct bkt *)backend;
@@ -97,6 +113,9 @@ int kvt_bkt_remove_all(struct kvt_backend *backend, struct kvt_error *err)
         rc = remove_one(bkt, bucket);
     }
     pthread_mutex_unlock(&bkt->evicting);
+    if (rc == 0) {
+        wait_for_removals(bkt, end);
+    }
     return rc == 0
                ? KVT_OK
                : kvt_error_set(err, kvt_status_of(KVT_FAULT_WRITE, -rc, false),
