@@ -18,7 +18,7 @@ enum {
     READERS = 3,
     STEPS = 30,
     SIZE_MAX_BYTES = 9000,
-    SEEDS = 12,
+    SEEDS = 6,
     LOADS_MAX = 100000,
     HISTORY_MAX = 2 * LOADS_MAX,
     KEY_LIMIT = 4, /* so that eviction is always at work */
