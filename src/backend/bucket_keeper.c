@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #define AGAIN_NS INT64_C(100000000)
+#define LOOK_AGAIN_NS INT64_C(20000000)
 
 /* Room ----------------------------------------------------------------------
  */
@@ -272,6 +273,11 @@ static int64_t next_time(const struct bkt *bkt)
 static void wait_for_work(struct bkt *bkt)
 {
     int64_t next_ns = next_time(bkt);
+    if (bkt->line != NULL) { /* whatever they wait for: look again soon */
+        int64_t soon_ns = kvt_clock_ns() + LOOK_AGAIN_NS;
+        next_ns = next_ns != 0 && next_ns < soon_ns ? next_ns : soon_ns;
+        kvt_bkt_line_pump(bkt);
+    }
     int64_t least_ns = kvt_clock_ns() + 1000000;
     if (next_ns == 0) {
         pthread_cond_wait(&bkt->work, &bkt->mutex);
