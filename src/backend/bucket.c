@@ -110,6 +110,9 @@ void kvt_bkt_bucket_drop(struct bkt *bkt, struct bkt_bucket *bucket)
     bkt->bucket_count--;
     kvt_bkt_table_free(&bucket->table);
     free(bucket);
+    if (bkt->in_state[BKT_DYING] > 0) { /* it may have waited for this one */
+        pthread_cond_broadcast(&bkt->work);
+    }
     pthread_cond_broadcast(&bkt->quiet);
 }
 

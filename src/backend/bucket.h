@@ -106,6 +106,7 @@ struct bkt_bucket {
 
     /* while it is written */
     uint32_t blocks;      /* given to runs, and the header */
+    uint32_t hole_blocks; /* of them, of runs that failed */
     uint32_t run_count;   /* given out */
     uint32_t keys;        /* in those runs */
     uint32_t unsettled;   /* runs whose batch is not through */
@@ -226,7 +227,6 @@ struct bkt {
     /* keeper; see bucket_keeper.c */
     pthread_t keeper;
     pthread_t sealer;
-    uint64_t seals;       /* tried so far */
     pthread_cond_t work;  /* for the keeper */
     pthread_cond_t quiet; /* for who waits for it */
     bool keeper_runs;
@@ -236,6 +236,7 @@ struct bkt {
     bool sealing; /* somebody seals one */
     bool room_wanted;
     bool device_full;      /* though the limit is not reached */
+    uint64_t device_freed; /* since then */
     bool dead_found;       /* a sealed bucket without live objects */
     bool checkpoint_stale; /* the one on disk went */
     int make_rc;           /* why the last bucket could not be made */
@@ -429,6 +430,8 @@ int kvt_bkt_seal(struct bkt *bkt, struct bkt_bucket *bucket);
 /* bucket_make.c: makes a spare bucket when there is none; `forced`: also
  * when the limit is reached (kills make room later). */
 int kvt_bkt_make_bucket(struct bkt *bkt, bool forced);
+/* Does the limit stand against one more? Mutex held. */
+bool kvt_bkt_lacks_bucket_room(const struct bkt *bkt);
 /* The names of a writer's buckets survive a power loss. */
 int kvt_bkt_sync_names(struct bkt *bkt, uint64_t writer);
 
@@ -439,6 +442,8 @@ int kvt_bkt_evict_one(struct bkt *bkt, struct kvt_evict_result *result);
 /* Removes a sealed bucket in which nothing lives; kills that it has and that
  * are still needed are written again. -ENOENT when there is none. */
 int kvt_bkt_drop_lifeless(struct bkt *bkt);
+/* Would one of the two find one? Mutex held. */
+bool kvt_bkt_may_evict(const struct bkt *bkt);
 int kvt_bkt_evict_to(struct bkt *bkt, struct kvt_charge limit,
                      struct kvt_evict_result *result);
 /* The index forgets all objects of a pinned bucket. */
@@ -446,6 +451,9 @@ void kvt_bkt_forget_bucket(struct bkt *bkt, struct bkt_bucket *bucket);
 /* Removes the file of a bucket that left the index, and the bucket; 0 also
  * when it has gone already, -EBUSY while it is in use. */
 int kvt_bkt_remove_bucket(struct bkt *bkt, struct bkt_name name);
+/* May its file go now: nobody uses it, and those before it, which it may have
+ * kills for, are gone? Mutex held. */
+bool kvt_bkt_may_vanish(const struct bkt *bkt, const struct bkt_bucket *bucket);
 /* Does the index have an object of this hash at this place? */
 bool kvt_bkt_is_live(struct bkt *bkt, const struct bkt_bucket *bucket,
                      uint64_t hash, uint32_t block);
@@ -455,6 +463,8 @@ bool kvt_bkt_is_live(struct bkt *bkt, const struct bkt_bucket *bucket,
 int kvt_bkt_keep_kills(struct bkt *bkt, const struct bkt_bucket *victim,
                        const struct bkt_table *table);
 /* bucket_reclaim.c */
+/* Does punching give back single blocks? */
+bool kvt_bkt_can_punch(const struct bkt *bkt);
 /* Removes sealed buckets in which nothing lives. */
 void kvt_bkt_remove_dead(struct bkt *bkt);
 /* Gives back the room of the dead objects of one bucket, blocking. -ENOENT
@@ -545,6 +555,9 @@ int kvt_bkt_scan(struct kvt_backend *backend, size_t batch_max,
 void kvt_bkt_kill_run(struct bkt_batch *bb, const struct kvt_bucket_kill *kills,
                       uint32_t count,
                       void (*done)(struct bkt_batch *bb, int rc));
+/* Does `rc` say that the device is full? Then the keeper lets something go, or
+ * refuses whoever waits for it. */
+bool kvt_bkt_device_filled(struct bkt *bkt, int rc);
 /* What it means for an object that its run was not granted, or failed. */
 enum kvt_fault kvt_bkt_fault_of(int rc);
 /* Adds a run to those of the batch. -ENOMEM, or 0. */

@@ -27,8 +27,19 @@ static void stop_runs(struct bkt *bkt)
     }
 }
 
-/* The oldest bucket below `end`, or one without a run, pinned. Mutex held. */
-static struct bkt_bucket *take_oldest(struct bkt *bkt, uint64_t end)
+/* Waits for others. They may need room that only an eviction makes: both locks
+ * are held, and released meanwhile. */
+static void wait_for_others(struct bkt *bkt)
+{
+    pthread_mutex_unlock(&bkt->evicting);
+    pthread_cond_wait(&bkt->quiet, &bkt->mutex);
+    pthread_mutex_unlock(&bkt->mutex);
+    pthread_mutex_lock(&bkt->evicting);
+    pthread_mutex_lock(&bkt->mutex);
+}
+
+/* The oldest bucket below `end`, or one without a run. Mutex held. */
+static struct bkt_bucket *find_oldest(const struct bkt *bkt, uint64_t end)
 {
     struct bkt_bucket *oldest = NULL;
     for (uint32_t i = 0; i < bkt->slot_count; i++) {
@@ -40,6 +51,18 @@ static struct bkt_bucket *take_oldest(struct bkt *bkt, uint64_t end)
             oldest = bucket;
         }
     }
+    return oldest;
+}
+
+/* Takes it, pinned, when all of its batches are through. Both locks held, and
+ * released meanwhile. */
+static struct bkt_bucket *take_oldest(struct bkt *bkt, uint64_t end)
+{
+    struct bkt_bucket *oldest;
+    while ((oldest = find_oldest(bkt, end)) != NULL &&
+           (oldest->unsettled > 0 || oldest->runs_under_way > 0)) {
+        wait_for_others(bkt);
+    }
     if (oldest != NULL) { /* from now on nothing enters the index for it */
         bkt_set_state(oldest, BKT_DYING);
         bkt->spare = bkt->spare == oldest ? NULL : bkt->spare;
@@ -49,14 +72,8 @@ static struct bkt_bucket *take_oldest(struct bkt *bkt, uint64_t end)
     return oldest;
 }
 
-static bool is_in_use(const struct bkt_bucket *bucket)
-{
-    return bucket->pins > 0 || bucket->unsettled > 0 ||
-           bucket->runs_under_way > 0;
-}
-
 /* Every object of the bucket leaves the index; then its file goes, when those
- * who read it are through. */
+ * who read it are through. `evicting` is held, and released meanwhile. */
 static int remove_one(struct bkt *bkt, struct bkt_bucket *bucket)
 {
     struct bkt_name name = bkt_name_of(bucket);
@@ -67,8 +84,9 @@ static int remove_one(struct bkt *bkt, struct bkt_bucket *bucket)
     int rc;
     while ((rc = kvt_bkt_remove_bucket(bkt, name)) == -EBUSY) {
         pthread_mutex_lock(&bkt->mutex);
-        while ((bucket = bkt_named(bkt, name)) != NULL && is_in_use(bucket)) {
-            pthread_cond_wait(&bkt->quiet, &bkt->mutex);
+        while ((bucket = bkt_named(bkt, name)) != NULL &&
+               !kvt_bkt_may_vanish(bkt, bucket)) {
+            wait_for_others(bkt);
         }
         pthread_mutex_unlock(&bkt->mutex);
     }

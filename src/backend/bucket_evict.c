@@ -29,9 +29,16 @@ static bool may_go(const struct bkt_bucket *bucket)
            bucket->pins == 0 && !bucket->withdrawn && bucket->run_count > 0;
 }
 
-/* Withdraws a bucket, and pins it. Mutex held. */
+/* Withdraws a bucket, if there is one, and pins it. Mutex held. */
 static void withdraw(struct bkt *bkt, struct bkt_bucket *bucket)
 {
+    if (bucket == NULL) {
+        return;
+    }
+    if (bucket == bkt->active) {
+        bkt->active = NULL;
+        bkt_set_state(bucket, BKT_FULL);
+    }
     bucket->withdrawn = true;
     __atomic_fetch_add(&bkt->withdrawn, 1, __ATOMIC_RELEASE);
     kvt_bkt_pin(bucket);
@@ -45,7 +52,7 @@ static bool is_lifeless(const struct bkt_bucket *bucket)
 
 /* A sealed bucket of which at most its kills are still of use. One run of
  * kills takes no less elsewhere, but beside those of others. Mutex held. */
-static struct bkt_bucket *withdraw_lifeless(struct bkt *bkt)
+static struct bkt_bucket *find_lifeless(const struct bkt *bkt)
 {
     struct kvt_evict_node *node = NULL;
     struct bkt_bucket *single = NULL;
@@ -56,7 +63,6 @@ static struct bkt_bucket *withdraw_lifeless(struct bkt *bkt)
         }
         if (bucket->run_count > 1 || bucket->kill_count == 0 ||
             single != NULL) {
-            withdraw(bkt, bucket);
             return bucket;
         }
         single = bucket;
@@ -64,23 +70,24 @@ static struct bkt_bucket *withdraw_lifeless(struct bkt *bkt)
     return NULL;
 }
 
-/* Withdraws the next bucket, and pins it. Mutex held. */
-static struct bkt_bucket *withdraw_next(struct bkt *bkt)
+/* The next bucket to be evicted. Mutex held. */
+static struct bkt_bucket *find_next(const struct bkt *bkt)
 {
     struct kvt_evict_node *node = NULL;
     while ((node = kvt_evict_next(&bkt->order, node)) != NULL) {
         struct bkt_bucket *bucket = bucket_of(node);
-        if (!may_go(bucket)) {
-            continue;
+        /* kills alone would take as much elsewhere */
+        if (may_go(bucket) && bucket->objects > 0) {
+            return bucket;
         }
-        if (bucket == bkt->active) {
-            bkt->active = NULL;
-            bkt_set_state(bucket, BKT_FULL);
-        }
-        withdraw(bkt, bucket);
-        return bucket;
     }
     return NULL;
+}
+
+bool kvt_bkt_may_evict(const struct bkt *bkt)
+{
+    return find_lifeless(bkt) != NULL ||
+           (kvt_evict_allowed(&bkt->order) && find_next(bkt) != NULL);
 }
 
 static void show_again(struct bkt *bkt, struct bkt_bucket *bucket)
@@ -260,14 +267,29 @@ static void bury(struct bkt *bkt, struct bkt_bucket *bucket, struct gone gone,
     pthread_mutex_unlock(&bkt->mutex);
 }
 
+bool kvt_bkt_may_vanish(const struct bkt *bkt, const struct bkt_bucket *bucket)
+{
+    if (bucket->state != BKT_DYING || bucket->pins > 0 ||
+        bucket->runs_under_way > 0 || bucket->unsettled > 0) {
+        return false;
+    }
+    uint32_t end = bkt->in_state[BKT_DYING] > 1 ? bkt->slot_count : 0;
+    for (uint32_t i = 0; i < end; i++) {
+        const struct bkt_bucket *older = bkt->slots[i];
+        if (older != NULL && older->state == BKT_DYING &&
+            older->number < bucket->number && older->seal_again_ns == 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
 int kvt_bkt_remove_bucket(struct bkt *bkt, struct bkt_name name)
 {
     char path[BKT_PATH_MAX];
     pthread_mutex_lock(&bkt->mutex);
     struct bkt_bucket *bucket = bkt_named(bkt, name);
-    bool free_now = bucket != NULL && bucket->state == BKT_DYING &&
-                    bucket->pins == 0 && bucket->runs_under_way == 0 &&
-                    bucket->unsettled == 0;
+    bool free_now = bucket != NULL && kvt_bkt_may_vanish(bkt, bucket);
     struct kvt_fs_file *file = free_now ? kvt_bkt_file_take(bkt, bucket) : NULL;
     if (free_now) {
         kvt_bkt_pin(bucket); /* ours: nobody else removes it */
@@ -326,7 +348,8 @@ int kvt_bkt_drop_lifeless(struct bkt *bkt)
     struct kvt_evict_result ignored = {0};
     pthread_mutex_lock(&bkt->evicting);
     pthread_mutex_lock(&bkt->mutex);
-    struct bkt_bucket *bucket = withdraw_lifeless(bkt);
+    struct bkt_bucket *bucket = find_lifeless(bkt);
+    withdraw(bkt, bucket);
     pthread_mutex_unlock(&bkt->mutex);
     int rc = bucket != NULL ? let_go(bkt, bucket, &ignored) : -ENOENT;
     pthread_mutex_unlock(&bkt->evicting);
@@ -337,7 +360,8 @@ int kvt_bkt_evict_one(struct bkt *bkt, struct kvt_evict_result *result)
 {
     pthread_mutex_lock(&bkt->evicting);
     pthread_mutex_lock(&bkt->mutex);
-    struct bkt_bucket *bucket = withdraw_next(bkt);
+    struct bkt_bucket *bucket = find_next(bkt);
+    withdraw(bkt, bucket);
     pthread_mutex_unlock(&bkt->mutex);
     int rc = -ENOENT;
     if (bucket != NULL) {

@@ -15,7 +15,8 @@
  */
 
 /* Batches that hold a place in the log and do not stand in the line will be
- * through, and readers will let go: then there may be more to evict. */
+ * through, readers will let go, and buckets that nobody needs will vanish: then
+ * there may be more to evict. */
 static bool others_progress(struct bkt *bkt)
 {
     uint32_t held = 0;
@@ -35,7 +36,9 @@ static bool others_progress(struct bkt *bkt)
     }
     for (uint32_t i = 0; i < bkt->slot_count; i++) {
         const struct bkt_bucket *bucket = bkt->slots[i];
-        if (bucket != NULL && bucket->pins > 0 && bucket->unsettled == 0) {
+        if (bucket != NULL && bucket->unsettled == 0 &&
+            (bucket->pins > 0 ||
+             (bucket->seal_again_ns == 0 && kvt_bkt_may_vanish(bkt, bucket)))) {
             return true;
         }
     }
@@ -49,11 +52,16 @@ static int refusal_of(const struct bkt *bkt)
                : BKT_NO_ROOM;
 }
 
-/* Does the first run of the line wait for room? */
+/* Does the first run of the line wait for room, or for that of a bucket? */
 static bool is_short(const struct bkt *bkt)
 {
+    if (bkt->line == NULL) {
+        return false;
+    }
     struct kvt_charge short_of = kvt_bkt_shortage(bkt, bkt->line);
-    return !kvt_charge_covers((struct kvt_charge){0}, short_of);
+    return !kvt_charge_covers((struct kvt_charge){0}, short_of) ||
+           (bkt->active == NULL && bkt->spare == NULL &&
+            kvt_bkt_lacks_bucket_room(bkt));
 }
 
 static struct bkt_bucket *find_full(struct bkt *bkt, int64_t now_ns)
@@ -81,9 +89,10 @@ static struct bkt_bucket *take_full(struct bkt *bkt)
     return bucket;
 }
 
-/* What is dead in a bucket that is not sealed is out of reach. Mutex held, and
- * released meanwhile. */
-static bool seal_for_room(struct bkt *bkt)
+/* What is dead in a bucket that is not sealed is out of reach. True when one is
+ * being sealed: there may be more then. Whoever else takes that bucket away
+ * makes room, too, so that nobody waits for the seal alone. Mutex held. */
+static bool seals_for_room(struct bkt *bkt)
 {
     struct bkt_bucket *active = bkt->active;
     if (active != NULL && active->runs_under_way == 0 &&
@@ -95,17 +104,14 @@ static bool seal_for_room(struct bkt *bkt)
     if (find_full(bkt, kvt_clock_ns()) == NULL) {
         return false;
     }
-    uint64_t before = bkt->seals;
     pthread_cond_broadcast(&bkt->work);
-    while (bkt->seals == before && !bkt->keeper_stops) {
-        pthread_cond_wait(&bkt->quiet, &bkt->mutex);
-    }
     return true;
 }
 
-/* Evicts one bucket for the first run of the line. Returns false when there
- * is nothing to do but wait. Mutex held, and released meanwhile. */
-static bool make_room(struct bkt *bkt, int failure)
+/* Lets one bucket go, or what is dead in one: 0; -EAGAIN: there may be more to
+ * let go later; -ENOENT: there is nothing; or an error. Mutex held, and
+ * released meanwhile. */
+static int free_some(struct bkt *bkt)
 {
     struct kvt_evict_result ignored = {0};
     pthread_mutex_unlock(&bkt->mutex);
@@ -118,20 +124,32 @@ static bool make_room(struct bkt *bkt, int failure)
                                             : -ENOENT;
     }
     pthread_mutex_lock(&bkt->mutex);
-    if (rc == -ENOENT && seal_for_room(bkt)) {
-        return true;
+    if (rc == -ENOENT && (kvt_bkt_may_evict(bkt) || kvt_bkt_may_reclaim(bkt))) {
+        return 0; /* by now there is something */
     }
-    if (rc == 0) {
-        kvt_bkt_line_pump(bkt);
-        return true;
-    }
-    if (rc == -ENOENT && others_progress(bkt)) {
+    return rc == -ENOENT && (seals_for_room(bkt) || others_progress(bkt))
+               ? -EAGAIN
+               : rc;
+}
+
+/* Makes room for the first run of the line, or refuses it, with `failure` if
+ * there is one. Returns false when there is nothing to do but wait. Mutex
+ * held, and released meanwhile. */
+static bool make_room(struct bkt *bkt, int failure)
+{
+    int rc = free_some(bkt);
+    if (rc == -EAGAIN) {
         return false;
     }
-    if (rc == -ENOENT) {
+    bool of_limit = failure == 0 || failure == BKT_NO_ROOM;
+    if (rc == -ENOENT && of_limit && !is_short(bkt)) {
+        rc = 0; /* somebody else has made room meanwhile */
+    } else if (rc == -ENOENT) {
         rc = failure != 0 ? failure : refusal_of(bkt);
     }
-    kvt_bkt_line_refuse(bkt, rc);
+    if (rc != 0) {
+        kvt_bkt_line_refuse(bkt, rc);
+    }
     kvt_bkt_line_pump(bkt);
     return true;
 }
@@ -144,9 +162,9 @@ static struct bkt_bucket *find_dying(struct bkt *bkt, int64_t now_ns)
     uint32_t end = bkt->in_state[BKT_DYING] > 0 ? bkt->slot_count : 0;
     for (uint32_t i = 0; i < end; i++) {
         struct bkt_bucket *bucket = bkt->slots[i];
-        if (bucket != NULL && bucket->state == BKT_DYING && bucket->pins == 0 &&
-            bucket->unsettled == 0 && bucket->runs_under_way == 0 &&
-            bucket->seal_again_ns <= now_ns) {
+        if (bucket != NULL && bucket->state == BKT_DYING &&
+            bucket->seal_again_ns <= now_ns &&
+            kvt_bkt_may_vanish(bkt, bucket)) {
             return bucket;
         }
     }
@@ -195,13 +213,27 @@ static bool make_bucket(struct bkt *bkt, int64_t now_ns)
     return true;
 }
 
-/* The device is full though the limit is not reached. */
+/* The device is full though the limit is not reached; who found out stands in
+ * the line. A write that fails costs the rest of its bucket: so much goes that
+ * the first run fits. Mutex held, and released meanwhile. */
 static bool free_device(struct bkt *bkt)
 {
-    if (!make_room(bkt, -ENOSPC)) {
+    uint64_t before = bkt->budget.used.allocated;
+    int rc = free_some(bkt);
+    if (rc == -EAGAIN) {
         return false;
     }
+    uint64_t after = bkt->budget.used.allocated;
+    bkt->device_freed += before > after ? before - after : 0;
+    if (rc == 0 && bkt->line != NULL &&
+        bkt->device_freed < bkt->line->charge.allocated) {
+        return true;
+    }
+    if (rc != 0 && bkt->device_freed == 0) {
+        kvt_bkt_line_refuse(bkt, rc == -ENOENT ? -ENOSPC : rc);
+    }
     bkt->device_full = false;
+    bkt->device_freed = 0;
     kvt_bkt_line_pump(bkt);
     return true;
 }
@@ -211,24 +243,22 @@ static bool free_device(struct bkt *bkt)
 static bool work(struct bkt *bkt)
 {
     int64_t now_ns = kvt_clock_ns();
-    struct bkt_bucket *bucket;
     retire_idle(bkt, now_ns);
-    if (needs_bucket(bkt, now_ns) && make_bucket(bkt, now_ns)) {
-        return true;
-    }
-    if (bkt->device_full && free_device(bkt)) {
-        return true;
-    }
-    if (bkt->room_wanted && bkt->line != NULL && is_short(bkt) &&
-        make_room(bkt, 0)) {
-        return true;
-    }
-    bucket = find_dying(bkt, now_ns);
+    struct bkt_bucket *bucket = find_dying(bkt, now_ns);
     if (bucket != NULL) {
         struct bkt_name name = bkt_name_of(bucket);
         pthread_mutex_unlock(&bkt->mutex);
         kvt_bkt_remove_bucket(bkt, name);
         pthread_mutex_lock(&bkt->mutex);
+        return true;
+    }
+    if (needs_bucket(bkt, now_ns) && make_bucket(bkt, now_ns)) {
+        return true;
+    }
+    if (bkt->device_full && bkt->line != NULL && free_device(bkt)) {
+        return true;
+    }
+    if (bkt->room_wanted && is_short(bkt) && make_room(bkt, 0)) {
         return true;
     }
     if (bkt->dead_found || bkt->files_are_crowded) {
@@ -325,7 +355,6 @@ static void *seal(void *arg)
         pthread_mutex_unlock(&bkt->mutex);
         kvt_bkt_seal(bkt, bucket);
         pthread_mutex_lock(&bkt->mutex);
-        bkt->seals++;
         pthread_cond_broadcast(&bkt->quiet);
         pthread_cond_broadcast(&bkt->work);
     }

@@ -7,13 +7,15 @@
 /* Of a table that can be read -------------------------------------------------
  */
 
+/* The bucket, unless its file goes before that of any newer one. */
 static struct bkt_bucket *find_bucket(const struct bkt *bkt, uint64_t writer,
                                       uint64_t number)
 {
     for (uint32_t i = 0; i < bkt->slot_count; i++) {
         struct bkt_bucket *bucket = bkt->slots[i];
         if (bucket != NULL && bucket->number == number &&
-            bucket->writer == writer && bucket->state != BKT_DYING) {
+            bucket->writer == writer &&
+            (bucket->state != BKT_DYING || bucket->seal_again_ns != 0)) {
             return bucket;
         }
     }

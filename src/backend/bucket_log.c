@@ -225,7 +225,7 @@ static int try_place(struct bkt *bkt, struct bkt_run *run)
     }
     struct bkt_bucket *bucket = find_bucket(bkt, run);
     if (bucket == NULL || bucket->runs_under_way >= bkt->runs_max ||
-        (bkt->device_full && !run->kills_only)) {
+        (bkt->device_full && (!run->kills_only || run->attempts > 0))) {
         return -EAGAIN;
     }
     kvt_budget_claim(&bkt->budget, run->charge, (struct kvt_charge){0});
@@ -247,6 +247,7 @@ void kvt_bkt_run_start(struct bkt_run *run)
         run->next = NULL;
         *bkt->line_end = run;
         bkt->line_end = &run->next;
+        pthread_cond_broadcast(&bkt->work); /* it may find that none comes */
     }
     pthread_mutex_unlock(&bkt->mutex);
     if (rc != -EAGAIN) {
@@ -554,6 +555,55 @@ static void write_late(void *arg, int64_t result)
     pthread_mutex_unlock(&bkt->mutex);
 }
 
+/* Its blocks are not in the bucket's file any more. Mutex held. */
+static void uncharge_blocks(struct bkt_run *run)
+{
+    struct kvt_charge blocks = {.allocated =
+                                    (uint64_t)run->blocks * KVT_BUCKET_BLOCK};
+    run->bucket->hole_blocks += run->blocks;
+    kvt_charge_sub(&run->bucket->charge, blocks);
+    kvt_budget_give_back(&run->bkt->budget, blocks);
+}
+
+static void punch_late(void *arg, int64_t result)
+{
+    struct bkt_run *run = arg;
+    (void)result;
+    write_late(run, run->rc);
+}
+
+static void punch_done(struct kvt_fs_elem *elem)
+{
+    struct bkt_run *run = elem->arg;
+    if (elem->late_follows) {
+        lose_sight(run);
+        return;
+    }
+    pthread_mutex_lock(&run->bkt->mutex);
+    if (elem->result == 0) {
+        uncharge_blocks(run);
+    }
+    write_ended(run, run->rc);
+    look(run);
+}
+
+/* What a write left on a full device is of no use. */
+static void give_back_blocks(struct bkt_run *run, int rc)
+{
+    run->rc = rc;
+    run->elem = (struct kvt_fs_elem){
+        .op = KVT_FS_PUNCH,
+        .file = run->bucket->file,
+        .offset = (uint64_t)run->head.block * KVT_BUCKET_BLOCK,
+        .length = (uint64_t)run->blocks * KVT_BUCKET_BLOCK,
+        .deadline_ns = run->deadline_ns,
+        .late = punch_late,
+        .late_arg = run,
+        .done = punch_done,
+        .arg = run};
+    kvt_fs_submit(run->queue, &run->elem, 1);
+}
+
 static void write_done(struct kvt_fs_elem *elem)
 {
     struct bkt_run *run = elem->arg;
@@ -562,6 +612,11 @@ static void write_done(struct kvt_fs_elem *elem)
     run->record = NULL;
     if (elem->late_follows) {
         lose_sight(run);
+        return;
+    }
+    if ((elem->result == -ENOSPC || elem->result == -EDQUOT) &&
+        kvt_bkt_can_punch(bkt)) {
+        give_back_blocks(run, (int)elem->result);
         return;
     }
     pthread_mutex_lock(&bkt->mutex);
@@ -612,6 +667,8 @@ void kvt_bkt_run_settle(struct bkt_run *run)
         if (bkt->room_wanted || bkt->device_full ||
             run->bucket->state == BKT_DYING) {
             pthread_cond_broadcast(&bkt->work);
+        }
+        if (run->bucket->unsettled == 0) {
             pthread_cond_broadcast(&bkt->quiet);
         }
     }

@@ -84,6 +84,12 @@ static int make_file(struct bkt *bkt, uint64_t number, uint64_t sequence,
     return 0;
 }
 
+bool kvt_bkt_lacks_bucket_room(const struct bkt *bkt)
+{
+    struct kvt_charge need = {.allocated = own_bytes(bkt) + bkt->reserve / 2};
+    return kvt_budget_shortage(&bkt->budget, need).allocated > 0;
+}
+
 /* Room for it, and the right to make it: one at a time. Mutex held. */
 static int begin(struct bkt *bkt, bool forced, struct kvt_charge charge)
 {
@@ -93,10 +99,7 @@ static int begin(struct bkt *bkt, bool forced, struct kvt_charge charge)
     if (bkt->spare != NULL) {
         return -EEXIST;
     }
-    struct kvt_charge need = charge;
-    need.allocated += bkt->reserve / 2;
-    struct kvt_charge short_of = kvt_budget_shortage(&bkt->budget, need);
-    if (!forced && !kvt_charge_covers((struct kvt_charge){0}, short_of)) {
+    if (!forced && kvt_bkt_lacks_bucket_room(bkt)) {
         return BKT_NO_ROOM;
     }
     kvt_budget_claim(&bkt->budget, charge, (struct kvt_charge){0});

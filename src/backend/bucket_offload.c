@@ -10,7 +10,7 @@
 #include <string.h>
 
 enum {
-    ATTEMPTS = 3 /* of one object, when a run in front of its own failed */
+    ATTEMPTS = 3 /* after the first: a run in front of it failed, or no room */
 };
 
 static const unsigned char zeros[KVT_BUCKET_BLOCK];
@@ -248,28 +248,23 @@ static void offload_granted(struct bkt_run *run, int rc)
     kvt_bkt_run_write(run, run->slices, lay_out(run, first));
 }
 
-/* Can something go when the device is full? Then the keeper lets it. */
-static bool may_free_device(struct bkt *bkt)
+bool kvt_bkt_device_filled(struct bkt *bkt, int rc)
 {
-    pthread_mutex_lock(&bkt->mutex);
-    bool may = kvt_evict_allowed(&bkt->order) || kvt_bkt_may_reclaim(bkt);
-    if (may) {
-        bkt->device_full = true;
-        pthread_cond_broadcast(&bkt->work);
+    if (rc != -ENOSPC && rc != -EDQUOT) {
+        return false;
     }
+    pthread_mutex_lock(&bkt->mutex);
+    bkt->device_full = true;
+    pthread_cond_broadcast(&bkt->work);
     pthread_mutex_unlock(&bkt->mutex);
-    return may;
+    return true;
 }
 
 /* May these objects be written once more, in another place? */
 static bool may_retry(struct bkt *bkt, struct bkt_op *first, int rc)
 {
-    if ((rc != -EAGAIN && rc != -ENOSPC && rc != -EDQUOT) ||
-        ++first->attempts >= ATTEMPTS) {
-        return false;
-    }
-    /* somebody else uses the device, too */
-    return rc == -EAGAIN || may_free_device(bkt);
+    return first->attempts < ATTEMPTS &&
+           (rc == -EAGAIN || kvt_bkt_device_filled(bkt, rc));
 }
 
 static void offload_ended_run(struct bkt_run *run, int rc)
@@ -291,7 +286,7 @@ static void offload_ended_run(struct bkt_run *run, int rc)
     if (may_retry(bkt, first, rc)) {
         for (struct bkt_op *op = first; op != NULL; op = op->next) {
             op->in_run = false;
-            op->attempts = first->attempts;
+            op->attempts++;
         }
         bb->next_op = 0;
     } else {

@@ -96,7 +96,7 @@ void kvt_bkt_remove_dead(struct bkt *bkt)
 /* Dead objects beside live ones -----------------------------------------------
  */
 
-static bool can_punch(const struct bkt *bkt)
+bool kvt_bkt_can_punch(const struct bkt *bkt)
 {
     const struct kvt_fs_facts *facts = kvt_fs_facts(bkt->fs);
     return facts->punch_hole && facts->allocation_unit <= KVT_BUCKET_BLOCK;
@@ -118,7 +118,7 @@ static struct bkt_bucket *find_deadest(struct bkt *bkt)
 
 bool kvt_bkt_may_reclaim(struct bkt *bkt)
 {
-    return can_punch(bkt) && find_deadest(bkt) != NULL;
+    return kvt_bkt_can_punch(bkt) && find_deadest(bkt) != NULL;
 }
 
 /* Blocks that hold nothing live: values of the dead, and records of runs that
@@ -263,7 +263,8 @@ int kvt_bkt_reclaim_one(struct bkt *bkt)
 {
     uint64_t blocks = 0;
     pthread_mutex_lock(&bkt->mutex);
-    struct bkt_bucket *bucket = can_punch(bkt) ? find_deadest(bkt) : NULL;
+    struct bkt_bucket *bucket =
+        kvt_bkt_can_punch(bkt) ? find_deadest(bkt) : NULL;
     if (bucket != NULL) {
         kvt_bkt_pin(bucket);
     }
@@ -281,6 +282,9 @@ int kvt_bkt_reclaim_one(struct bkt *bkt)
     pthread_mutex_lock(&bkt->mutex);
     if (rc == 0) {
         settle_charge(bkt, bucket, blocks);
+    } else { /* not tried again: it goes when it is evicted */
+        bucket->dead_blocks = 0;
+        rc = rc == -ENOENT ? -EIO : rc;
     }
     kvt_bkt_unpin(bkt, bucket);
     pthread_mutex_unlock(&bkt->mutex);

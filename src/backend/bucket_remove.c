@@ -7,7 +7,7 @@
 /* Kills of a batch --------------------------------------------------------- */
 
 enum {
-    ATTEMPTS = 3 /* when a run in front of it failed */
+    ATTEMPTS = 3 /* after the first: a run in front of it failed, or no room */
 };
 
 static void start_kills(struct bkt_batch *bb,
@@ -18,7 +18,11 @@ static void start_kills(struct bkt_batch *bb,
 static void kill_over(struct bkt_run *run, int rc)
 {
     struct bkt_batch *bb = run->arg;
-    if (rc == -EAGAIN && run->attempts < ATTEMPTS) {
+    if (run->attempts < ATTEMPTS &&
+        (rc == -EAGAIN || kvt_bkt_device_filled(run->bkt, rc))) {
+        pthread_mutex_lock(&run->bkt->mutex);
+        kvt_bkt_run_settle(run);
+        pthread_mutex_unlock(&run->bkt->mutex);
         start_kills(bb, run->kills, run->kill_count, run->killed,
                     run->attempts + 1);
     } else {

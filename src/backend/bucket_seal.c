@@ -143,7 +143,8 @@ static void sealed(struct bkt *bkt, struct bkt_bucket *bucket, size_t tail)
 {
     struct kvt_fs_file *file = NULL;
     uint64_t unit = kvt_fs_facts(bkt->fs)->allocation_unit;
-    uint64_t size = (uint64_t)bucket->blocks * KVT_BUCKET_BLOCK + tail;
+    uint64_t blocks = bucket->blocks - bucket->hole_blocks;
+    uint64_t size = blocks * KVT_BUCKET_BLOCK + tail;
     size = (size + unit - 1) / unit * unit;
     pthread_mutex_lock(&bkt->mutex);
     if (bucket->state == BKT_FULL) { /* not removed meanwhile */

@@ -526,6 +526,62 @@ static void everything_at_once_on_few_keys(void **state)
     alarm(0);
 }
 
+/* Batches of several runs, each of which needs room while those before it are
+ * held, beside somebody who takes everything away. */
+static void *write_large_batches(void *arg)
+{
+    struct worker *worker = arg;
+    enum {
+        COUNT = 12,
+        SIZE = 512 << 10
+    };
+    unsigned char *bytes = malloc(SIZE);
+    value_fill(bytes, SIZE, 1);
+    for (unsigned i = 0; i < worker->rounds; i++) {
+        struct kvt_object objects[COUNT];
+        struct named_key names[COUNT];
+        struct kvt_slice slice = {bytes, SIZE, NULL};
+        bool answered = true;
+        memset(objects, 0, sizeof objects);
+        for (unsigned k = 0; k < COUNT; k++) {
+            name_key(&names[k], "k", (worker->number * 100u + i) * COUNT + k);
+            objects[k].key = names[k].key;
+            objects[k].slices = &slice;
+            objects[k].slice_count = 1;
+        }
+        for (unsigned k = 0; k < 20 && worker->number == 0; k++) {
+            answered &= kvt_remove_all(worker->store, NULL) == KVT_OK;
+        }
+        if (worker->number > 0) {
+            answered =
+                kvt_batch_offload(worker->store, objects, COUNT, NULL) >= 0;
+        }
+        worker->done += answered;
+    }
+    free(bytes);
+    return NULL;
+}
+
+static void removing_all_beside_large_batches_ends(void **state)
+{
+    struct store_fixture *fixture = *state;
+    struct worker workers[4];
+    alarm(50);
+    store_set(fixture, "total_size_limit", "7MiB");
+    if (store_is_log(fixture)) {
+        store_set(fixture, "bucket.size_limit", "1MiB");
+    }
+    store_start(fixture);
+    run_workers(fixture->store, workers, 4, 40 * test_scale(), 0,
+                write_large_batches);
+    for (unsigned i = 0; i < 4; i++) {
+        assert_int_equal(workers[i].done, workers[i].rounds);
+    }
+    assert_int_equal(kvt_remove_all(fixture->store, NULL), KVT_OK);
+    assert_int_equal(stats_of(fixture->store).allocated_bytes, 0);
+    alarm(0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -537,6 +593,7 @@ int main(void)
         store_test(the_limit_holds_under_eight_writers_that_evict),
         store_test_fast(the_limit_holds_under_eight_writers_that_are_refused),
         store_test_fast(everything_at_once_on_few_keys),
+        store_test_fast(removing_all_beside_large_batches_ends),
     };
     const struct CMUnitTest owned[] = {
         store_test_fast(what_is_being_read_is_not_evicted),
