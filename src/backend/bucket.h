@@ -393,9 +393,9 @@ struct kvt_charge kvt_bkt_shortage(const struct bkt *bkt,
 void kvt_bkt_line_pump(struct bkt *bkt);
 /* The first run of the line gets nothing. Mutex held. */
 void kvt_bkt_line_refuse(struct bkt *bkt, int rc);
-/* Writes kills only, blocking: those given and all that wait to ride. */
-int kvt_bkt_write_kills(struct bkt *bkt, const struct kvt_bucket_kill *kills,
-                        size_t count);
+/* A place at once, for a run of whoever may not wait for the keeper: makes a
+ * bucket when there is none. */
+int kvt_bkt_run_place(struct bkt_run *run);
 
 /* A kill that rides with one of the next runs: of what would do no harm, only
  * take space, if it were back after a crash. Mutex held. */
@@ -458,6 +458,9 @@ bool kvt_bkt_may_vanish(const struct bkt *bkt, const struct bkt_bucket *bucket);
 bool kvt_bkt_is_live(struct bkt *bkt, const struct bkt_bucket *bucket,
                      uint64_t hash, uint32_t block);
 /* bucket_kills.c */
+/* Writes kills only, blocking: those given and all that wait to ride. */
+int kvt_bkt_write_kills(struct bkt *bkt, const struct kvt_bucket_kill *kills,
+                        size_t count);
 /* Writes again what a bucket that goes kills; `table` is null when it cannot
  * be read. 0 or -errno. */
 int kvt_bkt_keep_kills(struct bkt *bkt, const struct bkt_bucket *victim,

@@ -1,8 +1,106 @@
-/* Kills that a bucket has and that are still needed when it goes: written
- * again, so that what they kill does not come back. */
+/* Kills without objects, written by whoever may not wait; and those that a
+ * bucket has and that are still needed when it goes: written again, so that
+ * what they kill does not come back. */
 #include "backend/bucket.h"
 
 #include <stdlib.h>
+#include <string.h>
+
+/* Writing them --------------------------------------------------------------
+ */
+
+struct kill_write {
+    bool done;
+    int rc;
+};
+
+static void kills_granted(struct bkt_run *run, int rc)
+{
+    (void)run;
+    (void)rc;
+}
+
+static void kills_ended(struct bkt_run *run, int rc)
+{
+    struct kill_write *write = run->arg;
+    write->rc = rc;
+    write->done = true;
+}
+
+/* What a sealed bucket said may go only when it stands as safely elsewhere. */
+static int sync_kills(struct bkt *bkt, const struct bkt_bucket *bucket)
+{
+    if (bkt->durability != BKT_DURABLE_SEAL) {
+        return 0; /* no sync is promised, or every run has had its own */
+    }
+    struct kvt_fs_elem sync = {.op = KVT_FS_DATASYNC, .file = bucket->file};
+    int rc = (int)kvt_fs_run(bkt->fs, &sync);
+    return rc != 0 ? rc : kvt_bkt_sync_names(bkt, bucket->writer);
+}
+
+static int write_run(struct bkt *bkt, struct bkt_run *run)
+{
+    struct kvt_fs_queue_options options = {sizeof options, 0, true};
+    struct kill_write write = {0};
+    int rc = kvt_fs_queue_open(bkt->fs, &options, &run->queue);
+    if (rc != 0) {
+        return rc;
+    }
+    run->granted = kills_granted;
+    run->ended = kills_ended;
+    run->arg = &write;
+    run->kills_only = true;
+    run->forced = true;
+    rc = kvt_bkt_run_place(run);
+    if (rc == 0) {
+        uint64_t size = kvt_blocks_of(run->head.record_size);
+        struct kvt_slice slice = {run->record, (size_t)size * KVT_BUCKET_BLOCK,
+                                  NULL};
+        kvt_bkt_run_write(run, &slice, 1);
+        while (!write.done) {
+            kvt_fs_poll(run->queue, 1, 0);
+        }
+        rc = write.rc;
+        if (rc == 0) {
+            rc = sync_kills(bkt, run->bucket);
+        }
+        pthread_mutex_lock(&bkt->mutex);
+        kvt_bkt_run_settle(run);
+        pthread_mutex_unlock(&bkt->mutex);
+    }
+    kvt_fs_queue_close(run->queue);
+    return rc;
+}
+
+int kvt_bkt_write_kills(struct bkt *bkt, const struct kvt_bucket_kill *kills,
+                        size_t count)
+{
+    enum {
+        PART = 8192
+    };
+    int rc = 0;
+    do {
+        pthread_mutex_lock(&bkt->mutex);
+        size_t riding = bkt->kill_count;
+        pthread_mutex_unlock(&bkt->mutex);
+        size_t part = count < PART ? count : PART;
+        if (part == 0 && riding == 0) {
+            break;
+        }
+        struct bkt_run *run = kvt_bkt_run_new(bkt, 0, 0, 0, (uint32_t)part);
+        if (run == NULL) {
+            return -ENOMEM;
+        }
+        if (part > 0) {
+            memcpy(run->kills, kills, part * sizeof kills[0]);
+            kills += part;
+            count -= part;
+        }
+        rc = write_run(bkt, run);
+        kvt_bkt_run_drop(run);
+    } while (rc == 0);
+    return rc;
+}
 
 /* Of a table that can be read -------------------------------------------------
  */
