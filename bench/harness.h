@@ -66,6 +66,7 @@ struct bench_row {
                     sides; otherwise the next goes out when one is done */
     bool stream; /* the places of the depth share one sequence of blocks, as
                     those of one ring do; otherwise each has its own part */
+    bool mount_memory; /* ours is kvt_mem_alloc's; the other's is any */
     uint32_t other_threads;
     bool other_is_code; /* of this program: its system calls can be counted */
     bench_fn setup;

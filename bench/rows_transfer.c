@@ -25,7 +25,8 @@ enum {
 };
 
 struct transfer {
-    char *memory; /* `size` bytes for each place */
+    char *memory;        /* `size` bytes for each place */
+    struct kvt_mem *mem; /* other such memory, for ours; or null */
     uint64_t region;
     unsigned loops;
     struct kvt_fs_queue *queue;
@@ -109,6 +110,13 @@ static int setup(struct bench *bench)
         return bench_fail(bench, "%s: %s", bench->fs, strerror(-rc));
     }
     t->file = open_elem.file;
+    size_t size = row->size * row->depth;
+    if (row->mount_memory && kvt_mem_alloc(bench->mount, size, &t->mem) != 0) {
+        return bench_fail(bench, "no memory of the mount's");
+    }
+    if (t->mem != NULL) {
+        memset(kvt_mem_base(t->mem), 7, size);
+    }
     return 0;
 }
 
@@ -129,6 +137,7 @@ static int teardown(struct bench *bench)
         kvt_fs_run(bench->mount, &close_elem);
     }
     kvt_fs_queue_close(t->queue);
+    kvt_mem_free(t->mem);
     if (t->fd >= 0) {
         close(t->fd);
         unlink(bench->path);
@@ -172,8 +181,9 @@ static void start_at(struct transfer *t, const struct bench_row *row,
 {
     struct place *place = &t->places[i];
     place->transfer = t;
+    char *memory = t->mem != NULL ? kvt_mem_base(t->mem) : t->memory;
     place->slice =
-        (struct kvt_slice){t->memory + i * row->size, row->size, NULL};
+        (struct kvt_slice){memory + i * row->size, row->size, t->mem};
     place->from = t->stream ? i * row->size : i * t->region;
     place->end = place->from + t->region;
     place->loops_left = t->loops;
@@ -302,16 +312,20 @@ static int run_dd(struct bench *bench, struct bench_result *result)
         .cache = BENCH_WARM, .op = operation, .size = bytes, .depth = 1,       \
         .other_threads = 1, .other = run_loop, .other_is_code = true, SIDES    \
     }
-#define STREAM(operation, what, bytes, label, with, side, code)                \
+#define STREAM(operation, what, bytes, label, with, side, code, ...)           \
     {                                                                          \
         .name = what "/" label "/depth32/direct/" with, .other_name = with,    \
         .cache = BENCH_DIRECT, .op = operation, .size = bytes, .depth = 32,    \
         .stream = true, .other_threads = 1, .other = side,                     \
-        .other_is_code = code, SIDES                                           \
+        .other_is_code = code, SIDES, __VA_ARGS__                              \
     }
 #define STREAMS(operation, what, bytes, label)                                 \
-    STREAM(operation, what, bytes, label, "fio", run_fio_uring, false),        \
-        STREAM(operation, what, bytes, label, "ring", run_ring, true)
+    STREAM(operation, what, bytes, label, "fio", run_fio_uring, false,         \
+           .mount_memory = false),                                             \
+        STREAM(operation, what, bytes, label, "ring", run_ring, true,          \
+               .mount_memory = false),                                         \
+        STREAM(operation, what, bytes, label, "registered/ring", run_ring,     \
+               true, .mount_memory = true)
 #define ROWS(operation, what, bytes, label)                                    \
     LOOP(operation, what, bytes, label),                                       \
         ROW(operation, what, bytes, label, 1, BENCH_WARM, "warm", "fio",       \
