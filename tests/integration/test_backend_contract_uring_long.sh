@@ -5,6 +5,10 @@ set -u
 source=${KVT_TEST_SOURCE:?}
 . "$source/tests/integration/fs_contract_rows"
 
+"${KVT_TEST_BIN:?}" backends | grep -q '^fs  *uring  *yes' || {
+    echo "SKIP: uring is not part of this build"
+    exit 77
+}
 own_mounts 6g || no_mounts "$why"
 unset KVT_TEST_SCALE # as often as there are file systems is enough
 mkdir "$images/tmpfs"

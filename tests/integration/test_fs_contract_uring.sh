@@ -5,8 +5,12 @@ set -u
 source=${KVT_TEST_SOURCE:?}
 . "$source/tests/integration/fs_contract_rows"
 
-own_mounts 1g || no_mounts "$why"
 cli=${KVT_TEST_BIN:?}
+"$cli" backends | grep -q '^fs  *uring  *yes' || {
+    echo "SKIP: uring is not part of this build"
+    exit 77
+}
+own_mounts 1g || no_mounts "$why"
 
 # effective NAME DIR PATTERN: of a store that writes and reads something
 effective() {
