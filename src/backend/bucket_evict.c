@@ -377,48 +377,56 @@ int kvt_bkt_evict_one(struct bkt *bkt, struct kvt_evict_result *result)
     return rc;
 }
 
-/* Is one being sealed, which may go then, or read, which will go then? Mutex
- * held. */
-static bool more_will_go(const struct bkt *bkt)
+/* What buckets take that leave by themselves. Mutex held. */
+static struct kvt_charge leaving(const struct bkt *bkt)
 {
-    bool more = bkt->sealing;
+    struct kvt_charge sum = {0};
     uint32_t end = bkt->in_state[BKT_DYING] > 0 ? bkt->slot_count : 0;
-    for (uint32_t i = 0; i < end && !more; i++) {
+    for (uint32_t i = 0; i < end; i++) {
         const struct bkt_bucket *bucket = bkt->slots[i];
-        more = bucket != NULL && bucket->state == BKT_DYING &&
-               bucket->seal_again_ns == 0;
+        if (bucket != NULL && bucket->state == BKT_DYING &&
+            bucket->seal_again_ns == 0) {
+            kvt_charge_add(&sum, bucket->charge);
+        }
     }
-    return more;
+    return sum;
 }
 
-/* False when there is nothing to wait for. */
-static bool wait_for_more(struct bkt *bkt)
+/* Waits while what is on its way out, or may go when it is sealed, makes it
+ * fit; `all`: while there is anything of that. False when there is nothing to
+ * wait for. Mutex held, and released meanwhile. */
+static bool wait_for_leaving(struct bkt *bkt, struct kvt_charge limit, bool all)
 {
-    pthread_mutex_lock(&bkt->mutex);
-    bool waits = more_will_go(bkt);
-    if (waits && bkt->keeper_runs) {
+    struct kvt_charge going = leaving(bkt);
+    struct kvt_charge left = bkt->budget.used;
+    kvt_charge_sub(&left, going);
+    bool waits =
+        bkt->keeper_runs && (kvt_charge_covers(limit, left) ||
+                             (all && (bkt->sealing || going.allocated > 0)));
+    if (waits) {
         pthread_cond_wait(&bkt->quiet, &bkt->mutex);
     }
-    pthread_mutex_unlock(&bkt->mutex);
-    return waits && bkt->keeper_runs;
+    return waits;
 }
 
 int kvt_bkt_evict_to(struct bkt *bkt, struct kvt_charge limit,
                      struct kvt_evict_result *result)
 {
     int rc = 0;
-    while (rc == 0) {
-        pthread_mutex_lock(&bkt->mutex);
-        bool fits = kvt_charge_covers(limit, bkt->budget.used);
-        pthread_mutex_unlock(&bkt->mutex);
-        if (fits) {
-            return 0;
-        }
-        rc = kvt_bkt_evict_one(bkt, result);
-        if (rc == -ENOENT && wait_for_more(bkt)) {
+    pthread_mutex_lock(&bkt->mutex);
+    while ((rc == 0 || rc == -ENOENT) &&
+           !kvt_charge_covers(limit, bkt->budget.used)) {
+        if (wait_for_leaving(bkt, limit, rc == -ENOENT)) {
             rc = 0;
+        } else if (rc == 0) {
+            pthread_mutex_unlock(&bkt->mutex);
+            rc = kvt_bkt_evict_one(bkt, result);
+            pthread_mutex_lock(&bkt->mutex);
+        } else {
+            break;
         }
     }
+    pthread_mutex_unlock(&bkt->mutex);
     return rc == -ENOENT ? 0 : rc;
 }
 

@@ -380,6 +380,12 @@ static void give_back_object(const struct bkt_op *op)
     }
 }
 
+static bool has_room_for_one(const struct bkt *bkt)
+{
+    struct kvt_charge one = {.objects = 1};
+    return kvt_budget_shortage(&bkt->budget, one).objects == 0;
+}
+
 /* The index takes an object over; what it replaces is dead. Mutex held. */
 static void enter(struct bkt_op *op)
 {
@@ -397,10 +403,15 @@ static void enter(struct bkt_op *op)
         return;
     }
     int rc = kvt_place_index_put(&bkt->index, op->hash, &entry, &old);
+    if (rc == 0 && op->replaces && !has_room_for_one(bkt)) {
+        /* what it was to replace went, and others took its place */
+        kvt_place_index_remove(&bkt->index, op->hash, entry.place);
+        rc = BKT_NO_KEYS;
+    }
     if (rc < 0) {
         kvt_bkt_kill_later(bkt, bucket, op->block, KVT_KILL_UNDONE);
         give_back_object(op);
-        kvt_bkt_op_fail(op, KVT_FAULT_WRITE, rc);
+        kvt_bkt_op_fail(op, kvt_bkt_fault_of(rc), rc);
         return;
     }
     kvt_bkt_object_lives(bkt, bucket, op->size);
