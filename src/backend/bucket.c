@@ -109,10 +109,10 @@ void kvt_bkt_bucket_drop(struct bkt *bkt, struct bkt_bucket *bucket)
     bkt->in_state[bucket->state]--;
     bkt->bucket_count--;
     kvt_bkt_table_free(&bucket->table);
-    free(bucket);
-    if (bkt->in_state[BKT_DYING] > 0) { /* it may have waited for this one */
-        pthread_cond_broadcast(&bkt->work);
+    if (bucket->withdrawn) {
+        __atomic_fetch_sub(&bkt->withdrawn, 1, __ATOMIC_RELEASE);
     }
+    free(bucket);
     pthread_cond_broadcast(&bkt->quiet);
 }
 
@@ -466,14 +466,31 @@ static bool bkt_offload_enabled(struct kvt_backend *backend)
     return enabled;
 }
 
+/* Those of buckets on their way out are misses. Mutex held. */
+static void count_objects(const struct bkt *bkt, struct kvt_stats *stats)
+{
+    uint64_t objects = 0;
+    uint64_t bytes = 0;
+    uint32_t end = bkt->in_state[BKT_DYING] > 0 ? bkt->slot_count : 0;
+    for (uint32_t i = 0; i < end; i++) {
+        const struct bkt_bucket *bucket = bkt->slots[i];
+        if (bucket != NULL && bucket->state == BKT_DYING) {
+            objects += bucket->live_objects;
+            bytes += bucket->live_bytes;
+        }
+    }
+    uint64_t count = kvt_place_index_count(&bkt->index);
+    stats->objects = count > objects ? count - objects : 0;
+    stats->object_bytes = bkt->live_bytes - bytes;
+}
+
 static void bkt_stats(struct kvt_backend *backend, struct kvt_stats *stats)
 {
     struct bkt *bkt = (struct bkt *)backend;
     stats->effective.checksum = bkt->checksum ? "on" : "off";
-    stats->objects = kvt_place_index_count(&bkt->index);
     stats->index_bytes = kvt_place_index_bytes(&bkt->index);
     pthread_mutex_lock(&bkt->mutex);
-    stats->object_bytes = bkt->live_bytes;
+    count_objects(bkt, stats);
     stats->value_bytes = bkt->budget.used.values;
     stats->dead_bytes = stats->value_bytes > stats->object_bytes
                             ? stats->value_bytes - stats->object_bytes

@@ -56,7 +56,8 @@ enum bkt_state {
     BKT_FULL,   /* to be sealed when its runs are through */
     BKT_SEALED,
     BKT_CLOSED, /* cannot be sealed, but read */
-    BKT_DYING,  /* out of the index; goes when nobody reads it */
+    BKT_DYING,  /* goes when nobody reads it; in the index until its file is
+                   gone, so that what replaces or removes an object kills it */
     BKT_STATES,
 };
 
@@ -79,7 +80,9 @@ struct bkt_bucket {
     uint32_t slot;     /* in bkt->slots, and in the places of its objects */
     enum bkt_state state;
     bool has_table;     /* sealed: its file ends with the table */
-    bool withdrawn;     /* its objects are misses: a handler is asked */
+    bool withdrawn;     /* its objects are misses: a handler is asked, or it
+                           is on its way out */
+    bool kills_kept;    /* what it kills is gone, or killed by another, too */
     bool always_verify; /* its values may never have reached the device */
     bool unsynced;      /* sealed by us without a sync: who opens it later has
                            to verify always */
@@ -114,8 +117,9 @@ struct bkt_bucket {
     struct bkt_run **runs_end;
     uint32_t runs_under_way;
     bool syncing;
-    int64_t touched_ns;    /* last run */
-    int64_t seal_again_ns; /* after a failure */
+    int64_t touched_ns;     /* last run */
+    int64_t seal_again_ns;  /* after a failure; of removing it, too */
+    int64_t evict_again_ns; /* likewise */
     struct bkt_table table;
 };
 
@@ -239,7 +243,7 @@ struct bkt {
     uint64_t device_freed; /* since then */
     bool dead_found;       /* a sealed bucket without live objects */
     bool checkpoint_stale; /* the one on disk went */
-    int make_rc;           /* why the last bucket could not be made */
+    int evict_rc;          /* why the last bucket that stayed did not go */
     int64_t make_again_ns;
     pthread_mutex_t evicting; /* one eviction at a time; before mutex */
 
@@ -446,14 +450,14 @@ int kvt_bkt_drop_lifeless(struct bkt *bkt);
 bool kvt_bkt_may_evict(const struct bkt *bkt);
 int kvt_bkt_evict_to(struct bkt *bkt, struct kvt_charge limit,
                      struct kvt_evict_result *result);
-/* The index forgets all objects of a pinned bucket. */
-void kvt_bkt_forget_bucket(struct bkt *bkt, struct bkt_bucket *bucket);
-/* Removes the file of a bucket that left the index, and the bucket; 0 also
- * when it has gone already, -EBUSY while it is in use. */
+/* A bucket is on its way out: its objects are misses. Mutex held. */
+void kvt_bkt_begin_end(struct bkt *bkt, struct bkt_bucket *bucket);
+/* Removes the file of a bucket that is on its way out, and the bucket from the
+ * index; 0 also when it has gone already, -EBUSY while it is in use. When that
+ * fails it is tried again later. */
 int kvt_bkt_remove_bucket(struct bkt *bkt, struct bkt_name name);
-/* May its file go now: nobody uses it, and those before it, which it may have
- * kills for, are gone? Mutex held. */
-bool kvt_bkt_may_vanish(const struct bkt *bkt, const struct bkt_bucket *bucket);
+/* May its file go now? Mutex held. */
+bool kvt_bkt_may_vanish(const struct bkt_bucket *bucket);
 /* Does the index have an object of this hash at this place? */
 bool kvt_bkt_is_live(struct bkt *bkt, const struct bkt_bucket *bucket,
                      uint64_t hash, uint32_t block);

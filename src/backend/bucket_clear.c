@@ -46,7 +46,6 @@ static struct bkt_bucket *find_oldest(const struct bkt *bkt, uint64_t end)
         struct bkt_bucket *bucket = bkt->slots[i];
         if (bucket != NULL &&
             (bucket->number < end || bucket->run_count == 0) &&
-            bucket->state != BKT_DYING &&
             (oldest == NULL || bucket->number < oldest->number)) {
             oldest = bucket;
         }
@@ -54,38 +53,36 @@ static struct bkt_bucket *find_oldest(const struct bkt *bkt, uint64_t end)
     return oldest;
 }
 
-/* Takes it, pinned, when all of its batches are through. Both locks held, and
- * released meanwhile. */
-static struct bkt_bucket *take_oldest(struct bkt *bkt, uint64_t end)
+/* Takes it out of use when all of its batches are through; false when there is
+ * none. Both locks held, and released meanwhile. */
+static bool take_oldest(struct bkt *bkt, uint64_t end, struct bkt_name *name)
 {
     struct bkt_bucket *oldest;
     while ((oldest = find_oldest(bkt, end)) != NULL &&
            (oldest->unsettled > 0 || oldest->runs_under_way > 0)) {
         wait_for_others(bkt);
     }
-    if (oldest != NULL) { /* from now on nothing enters the index for it */
-        bkt_set_state(oldest, BKT_DYING);
-        bkt->spare = bkt->spare == oldest ? NULL : bkt->spare;
-        bkt->active = bkt->active == oldest ? NULL : bkt->active;
-        kvt_bkt_pin(oldest);
+    if (oldest == NULL) {
+        return false;
     }
-    return oldest;
+    kvt_bkt_begin_end(bkt, oldest); /* nothing enters the index for it now */
+    oldest->kills_kept = true;      /* no target is left when it goes */
+    bkt->spare = bkt->spare == oldest ? NULL : bkt->spare;
+    bkt->active = bkt->active == oldest ? NULL : bkt->active;
+    *name = bkt_name_of(oldest);
+    return true;
 }
 
-/* Every object of the bucket leaves the index; then its file goes, when those
- * who read it are through. `evicting` is held, and released meanwhile. */
-static int remove_one(struct bkt *bkt, struct bkt_bucket *bucket)
+/* Its file goes when those who read it are through, and others who may be
+ * removing it. `evicting` is held, and released meanwhile. */
+static int remove_one(struct bkt *bkt, struct bkt_name name)
 {
-    struct bkt_name name = bkt_name_of(bucket);
-    kvt_bkt_forget_bucket(bkt, bucket);
-    pthread_mutex_lock(&bkt->mutex);
-    kvt_bkt_unpin(bkt, bucket);
-    pthread_mutex_unlock(&bkt->mutex);
+    const struct bkt_bucket *bucket;
     int rc;
     while ((rc = kvt_bkt_remove_bucket(bkt, name)) == -EBUSY) {
         pthread_mutex_lock(&bkt->mutex);
         while ((bucket = bkt_named(bkt, name)) != NULL &&
-               !kvt_bkt_may_vanish(bkt, bucket)) {
+               !kvt_bkt_may_vanish(bucket)) {
             wait_for_others(bkt);
         }
         pthread_mutex_unlock(&bkt->mutex);
@@ -93,26 +90,11 @@ static int remove_one(struct bkt *bkt, struct bkt_bucket *bucket)
     return rc;
 }
 
-/* Others may be removing buckets that were dead before: it is over when they
- * are through. One whose file cannot be removed is left to the keeper. */
-static void wait_for_removals(struct bkt *bkt, uint64_t end)
-{
-    pthread_mutex_lock(&bkt->mutex);
-    for (uint32_t i = 0; i < bkt->slot_count; i++) {
-        const struct bkt_bucket *bucket = bkt->slots[i];
-        while (bucket != NULL && bucket->state == BKT_DYING &&
-               bucket->number < end && bucket->seal_again_ns == 0) {
-            pthread_cond_wait(&bkt->quiet, &bkt->mutex);
-            bucket = bkt->slots[i];
-        }
-    }
-    pthread_mutex_unlock(&bkt->mutex);
-}
-
 int kvt_bkt_remove_all(struct kvt_backend *backend, struct kvt_error *err)
 {
     struct bkt *bkt = (struct bkt *)backend;
-    struct bkt_bucket *bucket;
+    struct bkt_name name;
+    bool more = true;
     int rc = kvt_bkt_checkpoint_remove(bkt);
     pthread_mutex_lock(&bkt->evicting);
     pthread_mutex_lock(&bkt->mutex);
@@ -121,19 +103,15 @@ int kvt_bkt_remove_all(struct kvt_backend *backend, struct kvt_error *err)
     }
     uint64_t end = bkt->next_number;
     pthread_mutex_unlock(&bkt->mutex);
-    while (rc == 0) {
+    while (rc == 0 && more) {
         pthread_mutex_lock(&bkt->mutex);
-        bucket = take_oldest(bkt, end);
+        more = take_oldest(bkt, end, &name);
         pthread_mutex_unlock(&bkt->mutex);
-        if (bucket == NULL) {
-            break;
+        if (more) {
+            rc = remove_one(bkt, name);
         }
-        rc = remove_one(bkt, bucket);
     }
     pthread_mutex_unlock(&bkt->evicting);
-    if (rc == 0) {
-        wait_for_removals(bkt, end);
-    }
     return rc == 0
                ? KVT_OK
                : kvt_error_set(err, kvt_status_of(KVT_FAULT_WRITE, -rc, false),

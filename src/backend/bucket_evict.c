@@ -13,6 +13,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define AGAIN_NS INT64_C(1000000000)
+
 static struct bkt_bucket *bucket_of(struct kvt_evict_node *node)
 {
     return (struct bkt_bucket *)((char *)node -
@@ -21,12 +23,13 @@ static struct bkt_bucket *bucket_of(struct kvt_evict_node *node)
 
 /* Choosing ----------------------------------------------------------------- */
 
-static bool may_go(const struct bkt_bucket *bucket)
+static bool may_go(const struct bkt_bucket *bucket, int64_t now_ns)
 {
     return (bucket->state == BKT_SEALED || bucket->state == BKT_CLOSED ||
             bucket->state == BKT_FULL || bucket->state == BKT_ACTIVE) &&
            bucket->unsettled == 0 && bucket->runs_under_way == 0 &&
-           bucket->pins == 0 && !bucket->withdrawn && bucket->run_count > 0;
+           bucket->pins == 0 && !bucket->withdrawn && bucket->run_count > 0 &&
+           bucket->evict_again_ns <= now_ns;
 }
 
 /* Withdraws a bucket, if there is one, and pins it. Mutex held. */
@@ -44,10 +47,10 @@ static void withdraw(struct bkt *bkt, struct bkt_bucket *bucket)
     kvt_bkt_pin(bucket);
 }
 
-static bool is_lifeless(const struct bkt_bucket *bucket)
+static bool is_lifeless(const struct bkt_bucket *bucket, int64_t now_ns)
 {
     return bucket->state == BKT_SEALED && bucket->live_objects == 0 &&
-           may_go(bucket);
+           may_go(bucket, now_ns);
 }
 
 /* A sealed bucket of which at most its kills are still of use. One run of
@@ -56,9 +59,10 @@ static struct bkt_bucket *find_lifeless(const struct bkt *bkt)
 {
     struct kvt_evict_node *node = NULL;
     struct bkt_bucket *single = NULL;
+    int64_t now_ns = kvt_clock_ns();
     while ((node = kvt_evict_next(&bkt->order, node)) != NULL) {
         struct bkt_bucket *bucket = bucket_of(node);
-        if (!is_lifeless(bucket)) {
+        if (!is_lifeless(bucket, now_ns)) {
             continue;
         }
         if (bucket->run_count > 1 || bucket->kill_count == 0 ||
@@ -73,11 +77,12 @@ static struct bkt_bucket *find_lifeless(const struct bkt *bkt)
 /* The next bucket to be evicted. Mutex held. */
 static struct bkt_bucket *find_next(const struct bkt *bkt)
 {
+    int64_t now_ns = kvt_clock_ns();
     struct kvt_evict_node *node = NULL;
     while ((node = kvt_evict_next(&bkt->order, node)) != NULL) {
         struct bkt_bucket *bucket = bucket_of(node);
         /* kills alone would take as much elsewhere */
-        if (may_go(bucket) && bucket->objects > 0) {
+        if (may_go(bucket, now_ns) && bucket->objects > 0) {
             return bucket;
         }
     }
@@ -191,106 +196,118 @@ static int ask(struct bkt *bkt, struct bkt_bucket *bucket)
 /* Going ---------------------------------------------------------------------
  */
 
-/* What left the index. Others may replace or remove objects of the bucket at
- * the same time: those are theirs to count. */
-struct gone {
-    uint64_t objects;
-    uint64_t bytes;
-};
-
-/* The index forgets what the bucket holds. */
-static struct gone forget_objects(struct bkt *bkt, struct bkt_bucket *bucket,
-                                  const struct bkt_table *table)
+/* The index forgets what the bucket holds; `bytes` gets more by that of it. */
+static uint64_t forget_objects(struct bkt *bkt, struct bkt_bucket *bucket,
+                               const struct bkt_table *table, uint64_t *bytes)
 {
-    struct gone gone = {0};
+    uint64_t objects = 0;
     for (uint32_t i = 0; i < table->entry_count; i++) {
         struct kvt_bucket_entry entry;
         kvt_bucket_entry_decode(
             table->entries + (size_t)i * KVT_BUCKET_ENTRY_SIZE, &entry);
         if (kvt_place_index_remove(&bkt->index, entry.key_hash,
                                    bkt_place(bkt, bucket, entry.block))) {
-            gone.objects++;
-            gone.bytes += entry.length;
+            objects++;
+            *bytes += entry.length;
         }
     }
-    return gone;
+    return objects;
 }
 
-/* Its table cannot be read: the whole index is searched. */
-static struct gone forget_range(struct bkt *bkt,
-                                const struct bkt_bucket *bucket)
+/* Its objects leave the index, and the figures. When its table cannot be read
+ * the whole index is searched. */
+static void forget(struct bkt *bkt, struct bkt_bucket *bucket,
+                   const struct bkt_table *table)
 {
-    struct gone gone = {0};
     uint64_t end = (uint64_t)(bucket->slot + 1) << bkt->block_bits;
-    gone.objects = kvt_place_index_remove_range(
-        &bkt->index, bkt_place(bkt, bucket, 0), end, &gone.bytes);
-    return gone;
-}
-
-/* Its objects leave the index, and the figures. */
-static struct gone forget(struct bkt *bkt, struct bkt_bucket *bucket,
-                          const struct bkt_table *table)
-{
-    struct gone gone = table != NULL ? forget_objects(bkt, bucket, table)
-                                     : forget_range(bkt, bucket);
+    uint64_t bytes = 0;
+    uint64_t objects =
+        table != NULL ? forget_objects(bkt, bucket, table, &bytes)
+                      : kvt_place_index_remove_range(&bkt->index,
+                                                     bkt_place(bkt, bucket, 0),
+                                                     end, &bytes);
     pthread_mutex_lock(&bkt->mutex);
-    bkt->live_bytes -= gone.bytes;
-    bucket->live_objects -= gone.objects;
-    bucket->live_bytes -= gone.bytes;
-    kvt_budget_give_back(&bkt->budget,
-                         (struct kvt_charge){.objects = gone.objects});
+    bkt->live_bytes -= bytes;
+    bucket->live_objects -= objects;
+    bucket->live_bytes -= bytes;
+    kvt_budget_give_back(&bkt->budget, (struct kvt_charge){.objects = objects});
     pthread_mutex_unlock(&bkt->mutex);
-    return gone;
 }
 
-void kvt_bkt_forget_bucket(struct bkt *bkt, struct bkt_bucket *bucket)
+void kvt_bkt_begin_end(struct bkt *bkt, struct bkt_bucket *bucket)
+{
+    if (!bucket->withdrawn) {
+        bucket->withdrawn = true;
+        __atomic_fetch_add(&bkt->withdrawn, 1, __ATOMIC_RELEASE);
+    }
+    bkt_set_state(bucket, BKT_DYING);
+    pthread_cond_broadcast(&bkt->work);
+}
+
+bool kvt_bkt_may_vanish(const struct bkt_bucket *bucket)
+{
+    return bucket->state == BKT_DYING && bucket->pins == 0 &&
+           bucket->runs_under_way == 0 && bucket->unsettled == 0;
+}
+
+/* Its file goes. What it held must not come back when a bucket that kills it
+ * went. */
+static int remove_file(struct bkt *bkt, struct bkt_bucket *bucket)
+{
+    char path[BKT_PATH_MAX];
+    pthread_mutex_lock(&bkt->mutex);
+    struct kvt_fs_file *file = kvt_bkt_file_take(bkt, bucket);
+    pthread_mutex_unlock(&bkt->mutex);
+    kvt_bkt_path(bucket, path);
+    kvt_bkt_file_close(bkt, file);
+    struct kvt_fs_elem remove = {.op = KVT_FS_REMOVE, .path = path};
+    int rc = (int)kvt_fs_run(bkt->fs, &remove);
+    if (rc == 0 && bkt->durability != BKT_DURABLE_NONE) {
+        kvt_bkt_sync_names(bkt, bucket->writer);
+    }
+    return rc == -ENOENT ? 0 : rc;
+}
+
+/* Others kill what the bucket kills. It takes no more runs. */
+static int keep_kills(struct bkt *bkt, struct bkt_bucket *bucket)
 {
     struct bkt_table table;
+    if (bucket->kills_kept) {
+        return 0;
+    }
     bool readable = kvt_bkt_table_of(bkt, bucket, &table) == 0;
-    forget(bkt, bucket, readable ? &table : NULL);
+    int rc = kvt_bkt_keep_kills(bkt, bucket, readable ? &table : NULL);
     if (readable) {
         kvt_bkt_table_free(&table);
     }
+    bucket->kills_kept = rc == 0;
+    return rc;
 }
 
-static void bury(struct bkt *bkt, struct bkt_bucket *bucket, struct gone gone,
-                 struct kvt_evict_result *result)
+/* The index forgets its objects only when they cannot come back. */
+static int vanish(struct bkt *bkt, struct bkt_bucket *bucket)
 {
-    pthread_mutex_lock(&bkt->mutex);
-    result->objects += gone.objects;
-    result->bytes += gone.bytes;
-    bkt->evicted_objects += gone.objects;
-    bkt_set_state(bucket, BKT_DYING);
-    bucket->withdrawn = false;
-    __atomic_fetch_sub(&bkt->withdrawn, 1, __ATOMIC_RELEASE);
-    kvt_bkt_unpin(bkt, bucket);
-    pthread_mutex_unlock(&bkt->mutex);
-}
-
-bool kvt_bkt_may_vanish(const struct bkt *bkt, const struct bkt_bucket *bucket)
-{
-    if (bucket->state != BKT_DYING || bucket->pins > 0 ||
-        bucket->runs_under_way > 0 || bucket->unsettled > 0) {
-        return false;
+    struct bkt_table table;
+    int rc = keep_kills(bkt, bucket);
+    if (rc != 0) {
+        return rc;
     }
-    uint32_t end = bkt->in_state[BKT_DYING] > 1 ? bkt->slot_count : 0;
-    for (uint32_t i = 0; i < end; i++) {
-        const struct bkt_bucket *older = bkt->slots[i];
-        if (older != NULL && older->state == BKT_DYING &&
-            older->number < bucket->number && older->seal_again_ns == 0) {
-            return false;
-        }
+    bool readable = kvt_bkt_table_of(bkt, bucket, &table) == 0;
+    rc = remove_file(bkt, bucket);
+    if (rc == 0) {
+        forget(bkt, bucket, readable ? &table : NULL);
     }
-    return true;
+    if (readable) {
+        kvt_bkt_table_free(&table);
+    }
+    return rc;
 }
 
 int kvt_bkt_remove_bucket(struct bkt *bkt, struct bkt_name name)
 {
-    char path[BKT_PATH_MAX];
     pthread_mutex_lock(&bkt->mutex);
     struct bkt_bucket *bucket = bkt_named(bkt, name);
-    bool free_now = bucket != NULL && kvt_bkt_may_vanish(bkt, bucket);
-    struct kvt_fs_file *file = free_now ? kvt_bkt_file_take(bkt, bucket) : NULL;
+    bool free_now = bucket != NULL && kvt_bkt_may_vanish(bucket);
     if (free_now) {
         kvt_bkt_pin(bucket); /* ours: nobody else removes it */
     }
@@ -298,49 +315,82 @@ int kvt_bkt_remove_bucket(struct bkt *bkt, struct bkt_name name)
     if (!free_now) {
         return bucket != NULL ? -EBUSY : 0;
     }
-    kvt_bkt_path(bucket, path);
-    kvt_bkt_file_close(bkt, file);
-    struct kvt_fs_elem remove = {.op = KVT_FS_REMOVE, .path = path};
-    int rc = (int)kvt_fs_run(bkt->fs, &remove);
-    if (rc == 0 && bkt->durability != BKT_DURABLE_NONE) {
-        /* what it held must not come back when a bucket that kills it went */
-        kvt_bkt_sync_names(bkt, bucket->writer);
-    }
+    int rc = vanish(bkt, bucket);
     pthread_mutex_lock(&bkt->mutex);
-    if (rc == 0 || rc == -ENOENT) {
+    if (rc == 0) {
         kvt_bkt_bucket_drop(bkt, bucket);
-        rc = 0;
     } else {
+        bucket->seal_again_ns = kvt_clock_ns() + AGAIN_NS;
         kvt_bkt_unpin(bkt, bucket);
-        bucket->seal_again_ns = kvt_clock_ns() + 1000000000;
     }
     kvt_bkt_line_pump(bkt);
     pthread_mutex_unlock(&bkt->mutex);
     return rc;
 }
 
+/* What goes with a bucket. Others may replace or remove objects of it at the
+ * same time: those are theirs to count. */
+struct gone {
+    uint64_t objects;
+    uint64_t bytes;
+};
+
+/* Nobody new comes to a bucket on its way out. True when some read it: it goes
+ * when they are through. */
+static bool is_read(struct bkt *bkt, struct bkt_bucket *bucket,
+                    struct gone *gone)
+{
+    pthread_mutex_lock(&bkt->mutex);
+    bool others = bucket->pins > 1;
+    *gone = (struct gone){bucket->live_objects, bucket->live_bytes};
+    kvt_bkt_begin_end(bkt, bucket);
+    if (others) {
+        kvt_bkt_unpin(bkt, bucket);
+    }
+    pthread_mutex_unlock(&bkt->mutex);
+    return others;
+}
+
+/* Shown again, in the state in which it was, and passed over for a while. */
+static void stay(struct bkt *bkt, struct bkt_bucket *bucket,
+                 enum bkt_state state, int rc)
+{
+    pthread_mutex_lock(&bkt->mutex);
+    bucket->evict_again_ns = kvt_clock_ns() + AGAIN_NS;
+    bkt->evict_rc = rc;
+    bkt_set_state(bucket, state);
+    pthread_mutex_unlock(&bkt->mutex);
+    show_again(bkt, bucket);
+}
+
+/* A withdrawn bucket, pinned, goes, now or when it is not read any more. */
 static int let_go(struct bkt *bkt, struct bkt_bucket *bucket,
                   struct kvt_evict_result *result)
 {
-    struct bkt_table table;
-    struct bkt_name name = bkt_name_of(bucket);
+    enum bkt_state state = bucket->state;
+    struct gone gone = {0};
     int rc = kvt_bkt_checkpoint_remove(bkt);
+    if (rc == 0) {
+        rc = keep_kills(bkt, bucket);
+    }
+    bool later = rc == 0 && is_read(bkt, bucket, &gone);
+    if (rc == 0 && !later) {
+        rc = vanish(bkt, bucket);
+    }
     if (rc != 0) {
-        show_again(bkt, bucket);
+        stay(bkt, bucket, state, rc);
         return rc;
     }
-    bool readable = kvt_bkt_table_of(bkt, bucket, &table) == 0;
-    rc = kvt_bkt_keep_kills(bkt, bucket, readable ? &table : NULL);
-    if (rc == 0) {
-        bury(bkt, bucket, forget(bkt, bucket, readable ? &table : NULL),
-             result);
-    } else {
-        show_again(bkt, bucket);
+    pthread_mutex_lock(&bkt->mutex);
+    if (!later) {
+        kvt_bkt_bucket_drop(bkt, bucket);
     }
-    if (readable) {
-        kvt_bkt_table_free(&table);
-    }
-    return rc != 0 ? rc : kvt_bkt_remove_bucket(bkt, name);
+    result->objects += gone.objects;
+    result->bytes += gone.bytes;
+    bkt->evicted_objects += gone.objects;
+    kvt_bkt_line_pump(bkt);
+    pthread_mutex_unlock(&bkt->mutex);
+    return 0;
 }
 
 int kvt_bkt_drop_lifeless(struct bkt *bkt)
@@ -353,26 +403,49 @@ int kvt_bkt_drop_lifeless(struct bkt *bkt)
     pthread_mutex_unlock(&bkt->mutex);
     int rc = bucket != NULL ? let_go(bkt, bucket, &ignored) : -ENOENT;
     pthread_mutex_unlock(&bkt->evicting);
-    return rc == -EBUSY ? 0 : rc;
+    return rc;
 }
 
-int kvt_bkt_evict_one(struct bkt *bkt, struct kvt_evict_result *result)
+static int evict(struct bkt *bkt, struct bkt_bucket *bucket,
+                 struct kvt_evict_result *result)
 {
-    pthread_mutex_lock(&bkt->evicting);
-    pthread_mutex_lock(&bkt->mutex);
-    struct bkt_bucket *bucket = find_next(bkt);
-    withdraw(bkt, bucket);
-    pthread_mutex_unlock(&bkt->mutex);
-    int rc = -ENOENT;
-    if (bucket != NULL) {
-        rc = ask(bkt, bucket);
-        if (rc == 0) {
-            rc = let_go(bkt, bucket, result);
-            rc = rc == -EBUSY ? 0 : rc; /* it goes when it is not read */
-        } else {
-            show_again(bkt, bucket);
+    int rc = ask(bkt, bucket);
+    if (rc != 0) {
+        show_again(bkt, bucket);
+        return rc;
+    }
+    return let_go(bkt, bucket, result);
+}
+
+/* Why those that might go are passed over, or -ENOENT. Mutex held. */
+static int passed_over(const struct bkt *bkt)
+{
+    struct kvt_evict_node *node = NULL;
+    while ((node = kvt_evict_next(&bkt->order, node)) != NULL) {
+        if (may_go(bucket_of(node), INT64_MAX) &&
+            bucket_of(node)->objects > 0) {
+            return bkt->evict_rc;
         }
     }
+    return -ENOENT;
+}
+
+/* One that cannot go now is passed over: its kills may need room themselves. */
+int kvt_bkt_evict_one(struct bkt *bkt, struct kvt_evict_result *result)
+{
+    int rc;
+    pthread_mutex_lock(&bkt->evicting);
+    do {
+        pthread_mutex_lock(&bkt->mutex);
+        struct bkt_bucket *bucket = find_next(bkt);
+        withdraw(bkt, bucket);
+        rc = bucket != NULL ? 0 : passed_over(bkt);
+        pthread_mutex_unlock(&bkt->mutex);
+        if (bucket == NULL) {
+            break;
+        }
+        rc = evict(bkt, bucket, result);
+    } while (rc != 0 && rc != BKT_KEPT);
     pthread_mutex_unlock(&bkt->evicting);
     return rc;
 }

@@ -38,7 +38,7 @@ static bool others_progress(struct bkt *bkt)
         const struct bkt_bucket *bucket = bkt->slots[i];
         if (bucket != NULL && bucket->unsettled == 0 &&
             (bucket->pins > 0 ||
-             (bucket->seal_again_ns == 0 && kvt_bkt_may_vanish(bkt, bucket)))) {
+             (bucket->seal_again_ns == 0 && kvt_bkt_may_vanish(bucket)))) {
             return true;
         }
     }
@@ -163,8 +163,7 @@ static struct bkt_bucket *find_dying(struct bkt *bkt, int64_t now_ns)
     for (uint32_t i = 0; i < end; i++) {
         struct bkt_bucket *bucket = bkt->slots[i];
         if (bucket != NULL && bucket->state == BKT_DYING &&
-            bucket->seal_again_ns <= now_ns &&
-            kvt_bkt_may_vanish(bkt, bucket)) {
+            bucket->seal_again_ns <= now_ns && kvt_bkt_may_vanish(bucket)) {
             return bucket;
         }
     }
@@ -390,7 +389,7 @@ static void retire_all(struct bkt *bkt)
         bkt->active = NULL;
     }
     if (bkt->spare != NULL) {
-        bkt_set_state(bkt->spare, BKT_DYING);
+        kvt_bkt_begin_end(bkt, bkt->spare);
         bkt->spare = NULL;
     }
     pthread_mutex_unlock(&bkt->mutex);

@@ -105,15 +105,14 @@ int kvt_bkt_write_kills(struct bkt *bkt, const struct kvt_bucket_kill *kills,
 /* Of a table that can be read -------------------------------------------------
  */
 
-/* The bucket, unless its file goes before that of any newer one. */
+/* The bucket, as long as its file is there. */
 static struct bkt_bucket *find_bucket(const struct bkt *bkt, uint64_t writer,
                                       uint64_t number)
 {
     for (uint32_t i = 0; i < bkt->slot_count; i++) {
         struct bkt_bucket *bucket = bkt->slots[i];
         if (bucket != NULL && bucket->number == number &&
-            bucket->writer == writer &&
-            (bucket->state != BKT_DYING || bucket->seal_again_ns != 0)) {
+            bucket->writer == writer) {
             return bucket;
         }
     }

@@ -83,7 +83,7 @@ void kvt_bkt_remove_dead(struct bkt *bkt)
         pthread_mutex_lock(&bkt->mutex);
         bucket = find_dead(bkt);
         if (bucket != NULL) {
-            bkt_set_state(bucket, BKT_DYING);
+            kvt_bkt_begin_end(bkt, bucket);
             name = bkt_name_of(bucket);
         }
         pthread_mutex_unlock(&bkt->mutex);

@@ -92,21 +92,9 @@ static int write_tail(struct bkt *bkt, struct bkt_bucket *bucket, size_t *size)
 /* What came since the last good sync, all of the bucket, is no more. */
 static void withdraw_all(struct bkt *bkt, struct bkt_bucket *bucket)
 {
-    const struct bkt_table *table = &bucket->table;
     pthread_mutex_lock(&bkt->mutex);
-    for (uint32_t i = 0; i < table->entry_count; i++) {
-        struct kvt_bucket_entry entry;
-        kvt_bucket_entry_decode(
-            table->entries + (size_t)i * KVT_BUCKET_ENTRY_SIZE, &entry);
-        struct kvt_index_entry gone = {.place =
-                                           bkt_place(bkt, bucket, entry.block),
-                                       .length = entry.length};
-        if (kvt_place_index_remove(&bkt->index, entry.key_hash, gone.place)) {
-            kvt_bkt_object_died(bkt, &gone);
-        }
-    }
     bucket->lost = true;
-    bkt_set_state(bucket, BKT_DYING);
+    kvt_bkt_begin_end(bkt, bucket);
     pthread_mutex_unlock(&bkt->mutex);
 }
 
@@ -224,7 +212,7 @@ int kvt_bkt_seal(struct bkt *bkt, struct bkt_bucket *bucket)
     pthread_mutex_lock(&bkt->mutex);
     bool empty = bucket->table.run_count == 0;
     if (empty && bucket->state == BKT_FULL) {
-        bkt_set_state(bucket, BKT_DYING); /* the keeper removes it */
+        kvt_bkt_begin_end(bkt, bucket); /* the keeper removes it */
     }
     pthread_mutex_unlock(&bkt->mutex);
     if (!empty) {
