@@ -158,6 +158,8 @@ struct bkt_run {
     uint64_t sequence; /* of the first entry */
     struct kvt_bucket_kill *riders;
     uint32_t rider_count;
+    uint32_t rider_room; /* so many have a place in any case */
+    uint32_t value_blocks;
     uint8_t *record;          /* aligned; freed when it is written */
     uint8_t *entries;         /* a copy, for the bucket's table */
     struct kvt_slice *slices; /* the owner's, freed with it */
@@ -179,7 +181,9 @@ struct bkt_run {
     bool settled;
     uint8_t attempts;
     bool must_sync; /* its owner is to sync the bucket */
-    bool orphan;    /* its batch has gone */
+    bool syncing;   /* its sync is on its way */
+    bool orphan;    /* its batch has given it up: its objects are killed */
+    bool dropped;   /* its batch has gone: freed when the log is through */
     bool in_log;
     uint32_t sync_end; /* runs before this number are covered by the sync */
 };
@@ -475,7 +479,7 @@ bool kvt_bkt_can_punch(const struct bkt *bkt);
 /* Removes sealed buckets in which nothing lives. */
 void kvt_bkt_remove_dead(struct bkt *bkt);
 /* Gives back the room of the dead objects of one bucket, blocking. -ENOENT
- * when there is none that is worth it. */
+ * when there is none that is worth it, -EBUSY: not now. */
 int kvt_bkt_reclaim_one(struct bkt *bkt);
 /* Would it find one? Mutex held. */
 bool kvt_bkt_may_reclaim(struct bkt *bkt);

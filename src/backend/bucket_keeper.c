@@ -116,14 +116,19 @@ static int free_some(struct bkt *bkt)
     struct kvt_evict_result ignored = {0};
     pthread_mutex_unlock(&bkt->mutex);
     int rc = kvt_bkt_drop_lifeless(bkt);
+    bool busy = false;
     if (rc != 0) {
         rc = kvt_bkt_reclaim_one(bkt);
+        busy = rc == -EBUSY;
     }
     if (rc != 0) { /* nothing that is dead: something that lives */
         rc = kvt_evict_allowed(&bkt->order) ? kvt_bkt_evict_one(bkt, &ignored)
                                             : -ENOENT;
     }
     pthread_mutex_lock(&bkt->mutex);
+    if (rc == -ENOENT && busy) {
+        return -EAGAIN;
+    }
     if (rc == -ENOENT && (kvt_bkt_may_evict(bkt) || kvt_bkt_may_reclaim(bkt))) {
         return 0; /* by now there is something */
     }

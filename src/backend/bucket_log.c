@@ -30,14 +30,33 @@ static void *record_alloc(uint64_t record_size)
     return record;
 }
 
+/* Kills that wait to ride. What one of them kills must not come back when a
+ * later run of the same key is removed: every run takes all. */
+static uint32_t waiting_kills(struct bkt *bkt)
+{
+    enum {
+        MOST = 8192
+    };
+    pthread_mutex_lock(&bkt->mutex);
+    size_t count = bkt->kill_count;
+    pthread_mutex_unlock(&bkt->mutex);
+    return (uint32_t)(count < MOST ? count : MOST);
+}
+
 struct bkt_run *kvt_bkt_run_new(struct bkt *bkt, uint32_t entries,
                                 uint64_t key_bytes, uint64_t value_blocks,
                                 uint32_t kills)
 {
-    size_t kills_size =
-        (kills + BKT_RIDERS_MAX) * sizeof(struct kvt_bucket_kill);
+    uint32_t riders = waiting_kills(bkt);
+    if (kvt_run_record_size(entries, kills + riders, key_bytes) >
+        KVT_RUN_RECORD_MAX) {
+        riders = 0;
+    }
+    size_t kills_size = ((size_t)kills + riders + BKT_RIDERS_MAX) *
+                        sizeof(struct kvt_bucket_kill);
     size_t entries_size = (size_t)entries * KVT_BUCKET_ENTRY_SIZE;
-    uint64_t record_size = kvt_run_record_size(entries, kills, key_bytes);
+    uint64_t record_size =
+        kvt_run_record_size(entries, kills + riders, key_bytes);
     struct bkt_run *run = calloc(1, sizeof *run + kills_size + entries_size);
     if (run == NULL) {
         return NULL;
@@ -53,11 +72,13 @@ struct bkt_run *kvt_bkt_run_new(struct bkt *bkt, uint32_t entries,
     run->key_bytes = key_bytes;
     run->kills = (struct kvt_bucket_kill *)(run + 1);
     run->riders = run->kills + kills;
-    run->entries = (uint8_t *)(run->riders + BKT_RIDERS_MAX);
+    run->rider_room = riders;
+    run->entries = (uint8_t *)(run->riders + riders + BKT_RIDERS_MAX);
+    run->value_blocks = (uint32_t)value_blocks;
     run->blocks = (uint32_t)(kvt_blocks_of(record_size) + value_blocks);
     run->charge.objects = entries;
     run->charge.allocated = (uint64_t)run->blocks * KVT_BUCKET_BLOCK +
-                            kvt_bucket_table_size(entries, 1, kills);
+                            kvt_bucket_table_size(entries, 1, kills + riders);
     return run;
 }
 
@@ -73,7 +94,7 @@ void kvt_bkt_run_drop(struct bkt_run *run)
     struct bkt *bkt = run->bkt;
     pthread_mutex_lock(&bkt->mutex);
     bool in_log = run->in_log;
-    run->orphan = true;
+    run->dropped = true;
     pthread_mutex_unlock(&bkt->mutex);
     if (!in_log) {
         run_free(run);
@@ -130,32 +151,47 @@ static struct bkt_bucket *find_bucket(struct bkt *bkt,
     return active;
 }
 
-/* Kills that find room in the last block of the record, and in the limit. */
-static void take_riders(struct bkt *bkt, struct bkt_run *run)
+/* Those for which there is room: kept for them, or left in the last block of
+ * the record and in the limit. */
+static uint32_t rider_limit(struct bkt *bkt, const struct bkt_run *run)
 {
     uint64_t size =
         kvt_run_record_size(run->entry_count, run->kill_count, run->key_bytes);
-    uint64_t spare = kvt_blocks_of(size) * KVT_BUCKET_BLOCK - size;
-    uint64_t count = spare / KVT_BUCKET_KILL_SIZE;
-    count = count < BKT_RIDERS_MAX ? count : BKT_RIDERS_MAX;
-    count = count < bkt->kill_count ? count : bkt->kill_count;
-    struct kvt_charge more = {.allocated = count * KVT_BUCKET_KILL_SIZE};
-    if (count == 0 || kvt_budget_shortage(&bkt->budget, more).allocated > 0) {
-        return;
+    uint64_t end = (uint64_t)(run->blocks - run->value_blocks);
+    uint64_t count = (end * KVT_BUCKET_BLOCK - size) / KVT_BUCKET_KILL_SIZE;
+    uint64_t most = (uint64_t)run->rider_room + BKT_RIDERS_MAX;
+    count = count < most ? count : most;
+    struct kvt_charge more = run->charge;
+    if (count > run->rider_room) {
+        more.allocated += (count - run->rider_room) * KVT_BUCKET_KILL_SIZE;
     }
-    kvt_budget_claim(&bkt->budget, more, (struct kvt_charge){0});
-    run->charge.allocated += more.allocated;
+    bool fits = kvt_budget_shortage(&bkt->budget, more).allocated == 0;
+    return (uint32_t)(fits ? count : run->rider_room);
+}
+
+/* Kills go with the run, which takes what it needs with them. */
+static void take_riders(struct bkt *bkt, struct bkt_run *run)
+{
+    size_t count = rider_limit(bkt, run);
+    count = count < bkt->kill_count ? count : bkt->kill_count;
     run->rider_count = (uint32_t)count;
     bkt->kill_count -= count;
     bkt->kills_riding += count;
-    memcpy(run->riders, bkt->kills + bkt->kill_count,
-           count * sizeof run->riders[0]);
+    if (count > 0) {
+        memcpy(run->riders, bkt->kills + bkt->kill_count,
+               count * sizeof run->riders[0]);
+    }
+    uint32_t kills = run->kill_count + run->rider_count;
+    uint64_t record =
+        kvt_run_record_size(run->entry_count, kills, run->key_bytes);
+    run->blocks = (uint32_t)kvt_blocks_of(record) + run->value_blocks;
+    run->charge.allocated = (uint64_t)run->blocks * KVT_BUCKET_BLOCK +
+                            kvt_bucket_table_size(run->entry_count, 1, kills);
 }
 
 static void take_place(struct bkt *bkt, struct bkt_run *run,
                        struct bkt_bucket *bucket)
 {
-    take_riders(bkt, run);
     uint32_t kills = run->kill_count + run->rider_count;
     run->bucket = bucket;
     run->head = (struct kvt_run_head){
@@ -228,6 +264,7 @@ static int try_place(struct bkt *bkt, struct bkt_run *run)
         (bkt->device_full && (!run->kills_only || run->attempts > 0))) {
         return -EAGAIN;
     }
+    take_riders(bkt, run);
     kvt_budget_claim(&bkt->budget, run->charge, (struct kvt_charge){0});
     take_place(bkt, run, bucket);
     return 0;
@@ -333,7 +370,7 @@ static void resolve(struct bkt *bkt, struct bkt_run *run, int rc)
     }
     end_ride(bkt, run, rc != 0);
     kvt_bkt_unpin(bkt, bucket);
-    if (run->orphan) {
+    if (run->dropped) {
         run_free(run);
     } else if (run->waiting) {
         run->waiting = false;
@@ -347,7 +384,7 @@ static void resolve(struct bkt *bkt, struct bkt_run *run, int rc)
 }
 
 /* It stands in the log: the table takes it over. What belongs to a batch that
- * gave it up is dead at once. */
+ * gave it up was killed then. */
 static void acknowledge(struct bkt *bkt, struct bkt_run *run)
 {
     struct bkt_bucket *bucket = run->bucket;
@@ -369,7 +406,6 @@ static void acknowledge(struct bkt *bkt, struct bkt_run *run)
         struct kvt_bucket_entry entry;
         kvt_bucket_entry_decode(
             run->entries + (size_t)i * KVT_BUCKET_ENTRY_SIZE, &entry);
-        kvt_bkt_kill_later(bkt, bucket, entry.block, KVT_KILL_UNDONE);
         bucket->dead_blocks += bkt_value_blocks(entry.length);
     }
     resolve(bkt, run, rc);
@@ -398,7 +434,7 @@ static void advance(struct bkt *bkt, struct bkt_bucket *bucket)
         } else if (bucket->torn) {
             resolve(bkt, run, -EAGAIN);
         } else if (run->state == BKT_RUN_SYNCED || !bkt->sync_runs ||
-                   run->orphan) {
+                   (run->orphan && !run->syncing)) {
             acknowledge(bkt, run);
         } else {
             if (!bucket->syncing) {
@@ -419,10 +455,13 @@ static void give_up_bucket(struct bkt *bkt, struct bkt_bucket *bucket)
     }
 }
 
-static void sync_ended(struct bkt *bkt, struct bkt_bucket *bucket,
-                       uint32_t sync_end, int rc)
+static void sync_ended(struct bkt_run *run, int rc)
 {
+    struct bkt *bkt = run->bkt;
+    struct bkt_bucket *bucket = run->bucket;
+    uint32_t sync_end = run->sync_end;
     bucket->syncing = false;
+    run->syncing = false;
     if (rc == -ECANCELED) { /* it never started: somebody else has to */
         advance(bkt, bucket);
         return;
@@ -446,20 +485,34 @@ static void sync_ended(struct bkt *bkt, struct bkt_bucket *bucket,
 static void sync_late(void *arg, int64_t result)
 {
     struct bkt_run *run = arg;
-    struct bkt *bkt = run->bkt;
+    struct bkt *bkt = run->bkt; /* the run may be gone after this */
     pthread_mutex_lock(&bkt->mutex);
-    sync_ended(bkt, run->bucket, run->sync_end, result < 0 ? (int)result : 0);
+    sync_ended(run, result < 0 ? (int)result : 0);
     pthread_mutex_unlock(&bkt->mutex);
 }
 
 static void look(struct bkt_run *run);
+
+/* Its batch gives it up, and with it the turns at its keys: whatever becomes of
+ * it, its objects do not count, and whoever replaces or removes the same keys
+ * from now on writes that with it. Mutex held. */
+static void give_up_run(struct bkt_run *run)
+{
+    run->orphan = true;
+    for (uint32_t i = 0; i < run->entry_count; i++) {
+        struct kvt_bucket_entry entry;
+        kvt_bucket_entry_decode(
+            run->entries + (size_t)i * KVT_BUCKET_ENTRY_SIZE, &entry);
+        kvt_bkt_kill_later(run->bkt, run->bucket, entry.block, KVT_KILL_UNDONE);
+    }
+}
 
 /* The batch does not wait for the outcome any longer. */
 static void lose_sight(struct bkt_run *run)
 {
     struct bkt *bkt = run->bkt;
     pthread_mutex_lock(&bkt->mutex);
-    run->orphan = true;
+    give_up_run(run);
     give_up_bucket(bkt, run->bucket);
     kvt_bkt_line_pump(bkt);
     pthread_mutex_unlock(&bkt->mutex);
@@ -469,14 +522,12 @@ static void lose_sight(struct bkt_run *run)
 static void sync_done(struct kvt_fs_elem *elem)
 {
     struct bkt_run *run = elem->arg;
-    struct bkt *bkt = run->bkt;
     if (elem->late_follows) {
         lose_sight(run);
         return;
     }
-    pthread_mutex_lock(&bkt->mutex);
-    sync_ended(bkt, run->bucket, run->sync_end,
-               elem->result < 0 ? (int)elem->result : 0);
+    pthread_mutex_lock(&run->bkt->mutex);
+    sync_ended(run, elem->result < 0 ? (int)elem->result : 0);
     look(run);
 }
 
@@ -486,6 +537,7 @@ static void start_sync(struct bkt_run *run)
 {
     struct bkt_bucket *bucket = run->bucket;
     run->must_sync = false;
+    run->syncing = true;
     const struct bkt_run *at = bucket->runs;
     while (at != NULL && at->state == BKT_RUN_WRITTEN) {
         run->sync_end = at->head.run + 1;
@@ -687,7 +739,7 @@ void kvt_bkt_run_expire(struct bkt_run *run)
         kvt_bkt_line_pump(bkt);
     } else if (run->waiting) {
         run->waiting = false;
-        run->orphan = true;
+        give_up_run(run);
         kvt_fs_post(&run->wait, -ETIMEDOUT);
     }
     pthread_mutex_unlock(&bkt->mutex);

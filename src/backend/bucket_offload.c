@@ -329,7 +329,8 @@ static void start_runs(struct bkt_batch *bb)
         return;
     }
     bb->starting_runs = true;
-    while (bb->runs_under_way < BKT_BATCH_RUNS_MAX && next_op(bb) != NULL) {
+    while (!bb->expired && bb->runs_under_way < BKT_BATCH_RUNS_MAX &&
+           next_op(bb) != NULL) {
         struct measure sum = {0};
         struct bkt_op *first = collect(bb, &sum);
         bb->pending++;
@@ -340,6 +341,9 @@ static void start_runs(struct bkt_batch *bb)
             bb->runs_under_way--;
             kvt_bkt_batch_drop(bb);
         }
+    }
+    for (struct bkt_op *op; bb->expired && (op = next_op(bb)) != NULL;) {
+        kvt_bkt_op_fail(op, KVT_FAULT_WRITE, -ETIMEDOUT);
     }
     bb->starting_runs = false;
 }
@@ -404,14 +408,17 @@ static void enter(struct bkt_op *op)
     }
     int rc = kvt_place_index_put(&bkt->index, op->hash, &entry, &old);
     if (rc == 0 && op->replaces && !has_room_for_one(bkt)) {
-        /* what it was to replace went, and others took its place */
+        /* what it replaces was evicted meanwhile, and others took its place:
+         * it goes the same way, of which the handler knows */
         kvt_place_index_remove(&bkt->index, op->hash, entry.place);
-        rc = BKT_NO_KEYS;
+        kvt_bkt_kill_later(bkt, bucket, op->block, KVT_KILL_UNDONE);
+        give_back_object(op);
+        return;
     }
     if (rc < 0) {
         kvt_bkt_kill_later(bkt, bucket, op->block, KVT_KILL_UNDONE);
         give_back_object(op);
-        kvt_bkt_op_fail(op, kvt_bkt_fault_of(rc), rc);
+        kvt_bkt_op_fail(op, KVT_FAULT_WRITE, rc);
         return;
     }
     kvt_bkt_object_lives(bkt, bucket, op->size);

@@ -85,7 +85,9 @@ static int init(struct bkt *bkt, const struct kvt_backend_args *args)
     bkt->base.ops = &kvt_backend_bucket;
     bkt->base.args = *args;
     bkt->fs = args->fs;
-    bkt->checksum = kvt_config_bool(args->config, "checksum");
+    /* who does not own the root cannot know what the owner punches out */
+    bkt->checksum =
+        args->read_only || kvt_config_bool(args->config, "checksum");
     bkt->line_end = &bkt->line;
     kvt_evict_init(&bkt->order, kvt_limits_policy(args->config));
     kvt_evict_init(&bkt->files, KVT_EVICT_LRU);

@@ -124,16 +124,30 @@ bool kvt_bkt_may_reclaim(struct bkt *bkt)
 /* Blocks that hold nothing live: values of the dead, and records of runs that
  * have no others. The table knows their kills. */
 struct dead {
+    struct bkt_bucket *bucket;
     uint64_t blocks; /* in all */
     uint64_t start;  /* of the range that is not punched yet */
     uint64_t end;
     struct kvt_fs_file *file;
 };
 
+/* Is somebody reading it, perhaps what has died since? Who comes later finds
+ * only what lives. */
+static bool is_read(struct bkt *bkt, const struct bkt_bucket *bucket)
+{
+    pthread_mutex_lock(&bkt->mutex);
+    bool others = bucket->pins > 1;
+    pthread_mutex_unlock(&bkt->mutex);
+    return others;
+}
+
 static int punch_range(struct bkt *bkt, struct dead *dead)
 {
     if (dead->end == dead->start) {
         return 0;
+    }
+    if (is_read(bkt, dead->bucket)) {
+        return -EBUSY;
     }
     struct kvt_fs_elem punch = {.op = KVT_FS_PUNCH,
                                 .file = dead->file,
@@ -222,7 +236,7 @@ static int punch_bucket(struct bkt *bkt, struct bkt_bucket *bucket,
                         uint64_t *blocks)
 {
     struct bkt_table table;
-    struct dead dead = {0};
+    struct dead dead = {.bucket = bucket};
     char path[BKT_PATH_MAX];
     kvt_bkt_path(bucket, path);
     struct kvt_fs_elem open = {
@@ -259,9 +273,22 @@ static void settle_charge(struct bkt *bkt, struct bkt_bucket *bucket,
     kvt_budget_give_back(&bkt->budget, less);
 }
 
-int kvt_bkt_reclaim_one(struct bkt *bkt)
+/* What is dead is dead on disk, too: its kills do not wait in memory. -EBUSY
+ * while some are on their way. */
+static int write_waiting_kills(struct bkt *bkt)
 {
-    uint64_t blocks = 0;
+    pthread_mutex_lock(&bkt->mutex);
+    bool some = bkt->kill_count > 0;
+    pthread_mutex_unlock(&bkt->mutex);
+    int rc = some ? kvt_bkt_write_kills(bkt, NULL, 0) : 0;
+    pthread_mutex_lock(&bkt->mutex);
+    bool all = bkt->kill_count == 0 && bkt->kills_riding == 0;
+    pthread_mutex_unlock(&bkt->mutex);
+    return rc == 0 && !all ? -EBUSY : rc;
+}
+
+static struct bkt_bucket *take_deadest(struct bkt *bkt)
+{
     pthread_mutex_lock(&bkt->mutex);
     struct bkt_bucket *bucket =
         kvt_bkt_can_punch(bkt) ? find_deadest(bkt) : NULL;
@@ -269,10 +296,20 @@ int kvt_bkt_reclaim_one(struct bkt *bkt)
         kvt_bkt_pin(bucket);
     }
     pthread_mutex_unlock(&bkt->mutex);
+    return bucket;
+}
+
+int kvt_bkt_reclaim_one(struct bkt *bkt)
+{
+    uint64_t blocks = 0;
+    struct bkt_bucket *bucket = take_deadest(bkt);
     if (bucket == NULL) {
         return -ENOENT;
     }
     int rc = kvt_bkt_checkpoint_remove(bkt);
+    if (rc == 0) {
+        rc = write_waiting_kills(bkt);
+    }
     if (rc == 0) {
         rc = sync_written(bkt);
     }
@@ -282,9 +319,9 @@ int kvt_bkt_reclaim_one(struct bkt *bkt)
     pthread_mutex_lock(&bkt->mutex);
     if (rc == 0) {
         settle_charge(bkt, bucket, blocks);
-    } else { /* not tried again: it goes when it is evicted */
+    } else if (rc != -EBUSY) { /* not again: it goes when it is evicted */
         bucket->dead_blocks = 0;
-        rc = rc == -ENOENT ? -EIO : rc;
+        rc = -EIO;
     }
     kvt_bkt_unpin(bkt, bucket);
     pthread_mutex_unlock(&bkt->mutex);

@@ -94,10 +94,24 @@ static void finish(struct bkt_batch *bb)
     kvt_bkt_batch_end(bb);
 }
 
+/* Nobody waits for the kill any longer, and it may get into the log: the object
+ * is gone for us, and killed once more with one of the next runs. Mutex held.
+ */
+static void remove_unseen(struct bkt *bkt, const struct bkt_op *op)
+{
+    const struct bkt_bucket *bucket = bkt_bucket_at(bkt, op->entry.place);
+    if (kvt_place_index_remove(&bkt->index, op->hash, op->entry.place)) {
+        kvt_bkt_object_died(bkt, &op->entry);
+        kvt_bkt_kill_later(bkt, bucket, bkt_place_block(bkt, op->entry.place),
+                           KVT_KILL_REMOVED);
+    }
+}
+
 /* The kills of the objects that are on their way stand in the log, or not. */
 static void removed(struct bkt_batch *bb, int rc)
 {
     struct bkt *bkt = bb->bkt;
+    bool unseen = rc == -ETIMEDOUT && bb->runs[bb->run_count - 1]->orphan;
     pthread_mutex_lock(&bkt->mutex);
     for (size_t i = 0; i < bb->sorted_count; i++) {
         struct bkt_op *op = &bb->ops[bb->sorted[i]];
@@ -105,6 +119,9 @@ static void removed(struct bkt_batch *bb, int rc)
             continue;
         }
         op->mine = false;
+        if (unseen) {
+            remove_unseen(bkt, op);
+        }
         if (rc != 0) {
             enum kvt_fault fault = kvt_bkt_fault_of(rc);
             int errnum = rc == -EAGAIN ? -EIO : rc;

@@ -98,6 +98,17 @@ static void withdraw_all(struct bkt *bkt, struct bkt_bucket *bucket)
     pthread_mutex_unlock(&bkt->mutex);
 }
 
+/* Nothing more is written to it. Mutex held. */
+static void cache_file(struct bkt *bkt, struct bkt_bucket *bucket)
+{
+    bkt->file_count++;
+    kvt_bkt_file_entered(bkt, bucket);
+    bucket->writable = false;
+    if (bkt->file_count >= bkt->files_max) {
+        kvt_bkt_files_crowded(bkt);
+    }
+}
+
 /* The bucket stays as it is: its runs are found by walking them. */
 static void leave_unsealed(struct bkt *bkt, struct bkt_bucket *bucket)
 {
@@ -105,6 +116,7 @@ static void leave_unsealed(struct bkt *bkt, struct bkt_bucket *bucket)
     if (bucket->state == BKT_FULL) {
         bkt_set_state(bucket, BKT_CLOSED);
     }
+    cache_file(bkt, bucket);
     pthread_mutex_unlock(&bkt->mutex);
 }
 
@@ -152,11 +164,7 @@ static void sealed(struct bkt *bkt, struct bkt_bucket *bucket, size_t tail)
         file = bucket->file;
         bucket->file = NULL;
     } else {
-        bkt->file_count++;
-        kvt_bkt_file_entered(bkt, bucket);
-        if (bkt->file_count >= bkt->files_max) {
-            kvt_bkt_files_crowded(bkt);
-        }
+        cache_file(bkt, bucket);
     }
     bucket->writable = false;
     if (bucket->live_objects == 0) {
