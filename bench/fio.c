@@ -88,6 +88,10 @@ static void put_extras(const struct fio_job *job, char *text, size_t room)
         used += (size_t)snprintf(text + used, room - used,
                                  "--io_size=%" PRIu64 " ", job->total);
     }
+    if (job->random) { /* it takes multiples of the size otherwise */
+        used +=
+            (size_t)snprintf(text + used, room - used, "--blockalign=4096 ");
+    }
     if (job->sync_every > 0) {
         snprintf(text + used, room - used, "--fdatasync=%u ", job->sync_every);
     }

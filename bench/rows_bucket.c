@@ -19,7 +19,7 @@
 enum {
     BATCH = 32,
     STORE_MIB = 600, /* two whole buckets, and a part of a third */
-    FIO_BUCKET_MIB = 250,
+    FIO_BUCKET_MIB = 200,
     SIDE_MIB = 256, /* of one side */
     DIRECT_READS = 4096,
     SPACE_COUNT = 16000,
@@ -233,7 +233,7 @@ static int load_ring_hash(struct bench *bench, struct bench_result *result)
     return ring_read(bench, &job, state->places, state->count, hash, result);
 }
 
-/* Random places of the whole buckets, at multiples of the size. */
+/* Random places of the whole buckets, at multiples of a block as ours. */
 static int load_fio(struct bench *bench, struct bench_result *result)
 {
     const struct state *state = bench->state;
