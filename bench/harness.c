@@ -290,6 +290,7 @@ static double calls_of(const struct bench *bench, bench_side_fn side)
     uint64_t operations = 0;
     int ends[2];
     watched.bench.scale *= WATCHED_PART;
+    watched.bench.objects /= WATCHED_PART;
     if (side == NULL || pipe(ends) != 0) {
         return -1;
     }
