@@ -465,8 +465,14 @@ int kvt_bkt_recover(struct bkt *bkt, struct kvt_error *err)
     int rc = kvt_bkt_list_files(bkt, listing);
     bkt->block_bits = kvt_bkt_block_bits(bkt, listing);
     bool kept = rc == 0 && kvt_bkt_checkpoint_read(bkt, listing) == 0;
+    if (!kept) {
+        kvt_place_index_fill(&bkt->index, true);
+    }
     for (size_t i = listing->count; i > 0 && rc == 0 && !kept; i--) {
         rc = recover_one(&recovery, &listing->found[i - 1]);
+    }
+    if (!kept) {
+        kvt_place_index_fill(&bkt->index, false);
     }
     if (rc == 0 && !kept) {
         settle(&recovery);

@@ -122,10 +122,10 @@ static void move_all(const struct table *from, struct segment *low,
     }
 }
 
-static int segment_grow(struct kvt_place_index *index, struct segment *segment)
+static int segment_resize(struct kvt_place_index *index,
+                          struct segment *segment, uint32_t groups)
 {
     struct table *old = segment->table;
-    uint32_t groups = old->groups + old->groups / 16 + 1;
     struct table *table = kvt_table_new(groups);
     if (table == NULL) {
         return -ENOMEM;
@@ -136,6 +136,18 @@ static int segment_grow(struct kvt_place_index *index, struct segment *segment)
     count_bytes(index, table_size(groups), table_size(old->groups));
     kvt_epoch_retire(&index->epoch, old);
     return 0;
+}
+
+static int segment_grow(struct kvt_place_index *index, struct segment *segment)
+{
+    uint32_t groups = segment->table->groups;
+    if (index->filling && groups < GROUPS_MAX) {
+        groups += groups / 2 + 1;
+        groups = groups < GROUPS_MAX ? groups : GROUPS_MAX;
+    } else {
+        groups += groups / 16 + 1;
+    }
+    return segment_resize(index, segment, groups);
 }
 
 static struct kvt_index_directory *directory_new(uint32_t depth)
@@ -321,6 +333,23 @@ void kvt_place_index_clear(struct kvt_place_index *index)
         uint64_t bytes = 0;
         kvt_place_index_remove_range(index, 0, UINT64_MAX, &bytes);
     }
+}
+
+void kvt_place_index_fill(struct kvt_place_index *index, bool filling)
+{
+    pthread_mutex_lock(&index->mutex);
+    index->filling = filling;
+    const struct kvt_index_directory *directory = index->directory;
+    for (size_t i = 0; !filling && i < (size_t)1 << directory->depth;) {
+        struct segment *segment = directory->segments[i];
+        uint32_t groups = groups_for(segment->count);
+        if (groups < segment->table->groups) {
+            /* without memory it stays as large as it is */
+            segment_resize(index, segment, groups);
+        }
+        i += (size_t)1 << (directory->depth - segment->depth);
+    }
+    pthread_mutex_unlock(&index->mutex);
 }
 
 uint64_t kvt_place_index_count(const struct kvt_place_index *index)
