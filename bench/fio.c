@@ -50,36 +50,80 @@ static int escape(struct bench *bench, const char *path, char *text,
     return *path == '\0' ? 0 : bench_fail(bench, "too long a path for fio");
 }
 
+/* All paths between one pair of quotes. */
+static int put_paths(struct bench *bench, const struct fio_job *job, char *text,
+                     size_t room)
+{
+    char paths[900];
+    size_t used = 0;
+    for (size_t i = 0; i <= job->more_count; i++) {
+        const char *path = i == 0 ? job->path : job->more[i - 1];
+        if (i > 0) {
+            paths[used++] = ':';
+        }
+        if (escape(bench, path, paths + used, sizeof paths - used - 1) != 0) {
+            return -1;
+        }
+        used += strlen(paths + used);
+    }
+    return command_quote(bench, paths, text, room);
+}
+
+/* What only some jobs have. */
+static void put_extras(const struct fio_job *job, char *text, size_t room)
+{
+    size_t used = 0;
+    text[0] = '\0';
+    if (job->batch) {
+        used += (size_t)snprintf(text + used, room - used,
+                                 "--iodepth_batch_submit=%u "
+                                 "--iodepth_batch_complete_min=%u ",
+                                 job->depth, job->depth);
+    }
+    if (job->more_count > 0) {
+        used += (size_t)snprintf(text + used, room - used,
+                                 "--file_service_type=random ");
+    }
+    if (job->total > 0) {
+        used += (size_t)snprintf(text + used, room - used,
+                                 "--io_size=%" PRIu64 " ", job->total);
+    }
+    if (job->random) { /* it takes multiples of the size otherwise */
+        used +=
+            (size_t)snprintf(text + used, room - used, "--blockalign=4096 ");
+    }
+    if (job->sync_every > 0) {
+        snprintf(text + used, room - used, "--fdatasync=%u ", job->sync_every);
+    }
+}
+
 int fio_run(struct bench *bench, const struct fio_job *job,
             struct bench_result *result)
 {
     static char text[1 << 20];
     const struct bench_row *row = bench->row;
-    char path[512];
-    char quoted[520];
-    char command[1000];
-    char batch[100] = "";
-    if (escape(bench, job->path, path, sizeof path) != 0 ||
-        command_quote(bench, path, quoted, sizeof quoted) != 0) {
+    char quoted[910];
+    char command[1800];
+    char extras[200];
+    if (put_paths(bench, job, quoted, sizeof quoted) != 0) {
         return -1;
     }
-    if (job->batch) {
-        snprintf(batch, sizeof batch,
-                 "--iodepth_batch_submit=%u --iodepth_batch_complete_min=%u ",
-                 job->depth, job->depth);
-    }
+    put_extras(job, extras, sizeof extras);
     /* mmap: whole pages, as ours; fio's own choice starts inside of one, which
      * halves its speed at 1 MiB */
     snprintf(command, sizeof command,
-             "fio --name=other --filename=%s --rw=%s --bs=%" PRIu64
+             "fio --name=other --filename=%s --rw=%s%s --bs=%" PRIu64
              " --size=%" PRIu64 " --offset_increment=%" PRIu64
              " --numjobs=%u --thread --group_reporting --ioengine=%s "
              "--iodepth=%u %s--direct=%d --loops=%u --invalidate=0 "
-             "--overwrite=1 --fallocate=none --gtod_reduce=1 --mem=mmap "
-             "--output-format=json",
-             quoted, row->op == KVT_FS_WRITE ? "write" : "read", row->size,
-             job->region, job->region, job->jobs, job->engine, job->depth,
-             batch, row->cache == BENCH_DIRECT, job->loops);
+             "%s --gtod_reduce=1 --mem=mmap --output-format=json",
+             quoted, job->random ? "rand" : "",
+             row->op == KVT_FS_WRITE ? "write" : "read",
+             job->size > 0 ? job->size : row->size, job->region, job->region,
+             job->jobs, job->engine, job->depth, extras,
+             row->cache == BENCH_DIRECT, job->loops,
+             job->fresh ? "--fallocate=native"
+                        : "--overwrite=1 --fallocate=none");
     if (command_run(bench, command, text, sizeof text, result) != 0) {
         return strstr(text, "fio: not found") != NULL
                    ? bench_fail(bench, "fio is not installed; run: "

@@ -5,6 +5,7 @@
 #include "command.h"
 #include "report.h"
 
+#include <kvtier/kvtier.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,10 +15,8 @@
 #include <unistd.h>
 
 static struct bench_group (*const groups[])(void) = {
-    bench_boundary_rows,
-    bench_transfer_rows,
-    bench_fetch_rows,
-    bench_distributed_rows,
+    bench_boundary_rows,    bench_transfer_rows, bench_fetch_rows,
+    bench_distributed_rows, bench_bucket_rows,   bench_large_rows,
 };
 
 int bench_fail(struct bench *bench, const char *format, ...)
@@ -99,7 +98,7 @@ enum {
     PROGRAM_BYTES = 32 << 20
 };
 
-/* A side from where its caches have to be, and the proof that they were. 0,
+/* A side, and the proof that its bytes came from where the row says. 0,
  * PAIR_MISPLACED, or -1. */
 static int run_side(struct bench *bench, bench_side_fn side,
                     struct bench_result *result)
@@ -107,9 +106,6 @@ static int run_side(struct bench *bench, bench_side_fn side,
     const struct bench_row *row = bench->row;
     int64_t (*count)(void) =
         row->op == KVT_FS_WRITE ? caches_device_written : caches_device_read;
-    if (row->prepare != NULL && row->prepare(bench) != 0) {
-        return -1;
-    }
     int64_t before = count();
     int rc = side(bench, result);
     result->device_bytes = before < 0 ? 0 : (uint64_t)(count() - before);
@@ -122,14 +118,41 @@ static int run_side(struct bench *bench, bench_side_fn side,
     return caches_prove(bench, result, code) == 0 ? 0 : PAIR_MISPLACED;
 }
 
+static int prepare(struct bench *bench)
+{
+    return bench->row->prepare != NULL ? bench->row->prepare(bench) : 0;
+}
+
+/* Of the row's store, which has a mount of its own, or of its mount. */
+static void read_counters(const struct bench *bench,
+                          struct kvt_fs_counters *counters)
+{
+    struct kvt_stats stats = {.size = sizeof stats};
+    if (bench->store == NULL) {
+        kvt_fs_counters(bench->mount, counters);
+        return;
+    }
+    kvt_stats(bench->store, &stats);
+    *counters =
+        (struct kvt_fs_counters){.submissions = stats.adapter.submissions,
+                                 .transfers = stats.adapter.transfers,
+                                 .bytes_copied = stats.adapter.bytes_copied,
+                                 .in_flight_max = stats.adapter.max_in_flight};
+}
+
+/* What is done beside a store's batches (by its keeper) while the side runs is
+ * its work, too; what `prepare` does is not. */
 static int run_ours(struct bench *bench, struct figures *figures,
                     struct bench_result *result)
 {
     struct kvt_fs_counters before;
     struct kvt_fs_counters after;
-    kvt_fs_counters(bench->mount, &before);
+    if (prepare(bench) != 0) {
+        return -1;
+    }
+    read_counters(bench, &before);
     int rc = run_side(bench, bench->row->ours, result);
-    kvt_fs_counters(bench->mount, &after);
+    read_counters(bench, &after);
     struct kvt_fs_counters *sum = &figures->counters;
     sum->submissions += after.submissions - before.submissions;
     sum->transfers += after.transfers - before.transfers;
@@ -151,7 +174,8 @@ static int run_pair(struct bench *bench, struct figures *figures)
     bool first = i % 2 == 0; /* A B, B A, A B, ... */
     int rc = first ? run_ours(bench, figures, &ours) : 0;
     if (rc == 0 && has_other(bench)) {
-        rc = run_side(bench, run_other, &other);
+        rc = prepare(bench);
+        rc = rc == 0 ? run_side(bench, run_other, &other) : rc;
     }
     if (rc == 0 && !first) {
         rc = run_ours(bench, figures, &ours);
@@ -245,7 +269,7 @@ static int run_watched(void *arg)
     }
     rc = bench->row->setup(bench);
     for (unsigned i = 0; i < watched->runs && rc == 0; i++) {
-        rc = bench->row->prepare != NULL ? bench->row->prepare(bench) : 0;
+        rc = prepare(bench);
         rc = rc == 0 ? watched->side(bench, &result) : rc;
     }
     bench->row->teardown(bench);
@@ -266,6 +290,7 @@ static double calls_of(const struct bench *bench, bench_side_fn side)
     uint64_t operations = 0;
     int ends[2];
     watched.bench.scale *= WATCHED_PART;
+    watched.bench.objects /= WATCHED_PART;
     if (side == NULL || pipe(ends) != 0) {
         return -1;
     }
@@ -295,6 +320,7 @@ static bool run_row(const struct bench_options *options,
     struct bench bench = {.dir = options->dir,
                           .fs = options->fs,
                           .scale = options->scale,
+                          .objects = options->objects / options->scale,
                           .against = options->against,
                           .row = row};
     memset(&figures, 0, sizeof figures);

@@ -31,23 +31,27 @@ struct bench_result {
 };
 
 struct bench_row;
+struct kvt_store;
 
 /* What a row runs with: the settings of the command line, and its state. */
 struct bench {
-    const char *dir; /* of the files; absolute */
-    const char *fs;  /* adapter under test */
-    unsigned scale;  /* divides the work, for a quick look */
+    const char *dir;  /* of the files; absolute */
+    const char *fs;   /* adapter under test */
+    unsigned scale;   /* divides the work, for a quick look */
+    uint64_t objects; /* of rows on large stores */
     const struct bench_row *row;
     struct kvt_fs *mount; /* `fs` on `dir`, for the time of the row */
     const char *against;  /* a command instead of the row's other side, or
                              null */
     /* set by `setup` */
-    void *state;         /* the row's own */
-    char path[4096];     /* the file, or the folder of the files */
-    uint64_t operations; /* of each side */
+    void *state;             /* the row's own */
+    char path[4096];         /* the file, or the folder of the files */
+    struct kvt_store *store; /* its counters are the row's; null: those of
+                                `mount` */
+    uint64_t operations;     /* of each side */
     uint64_t bytes;
     /* results */
-    char other_command[1024]; /* when the other side is a program */
+    char other_command[1800]; /* when the other side is a program */
     char reason[256];         /* why a figure cannot be taken */
 };
 
@@ -58,6 +62,8 @@ typedef int (*bench_side_fn)(struct bench *bench, struct bench_result *result);
 struct bench_row {
     const char *name; /* "read/4KiB/depth1/warm/loop" */
     const char *other_name;
+    const char *unit; /* what is counted, when no time is taken: a side's
+                         operations are so many of it, in one second */
     enum bench_cache cache;
     enum kvt_fs_op op;
     uint64_t size; /* bytes of one operation */
@@ -104,6 +110,8 @@ struct bench_group bench_boundary_rows(void);
 struct bench_group bench_transfer_rows(void);
 struct bench_group bench_fetch_rows(void);
 struct bench_group bench_distributed_rows(void);
+struct bench_group bench_bucket_rows(void);
+struct bench_group bench_large_rows(void);
 
 struct bench_options {
     const char *dir;
@@ -113,6 +121,7 @@ struct bench_options {
     const char *against; /* a command, or null */
     unsigned pairs;
     unsigned scale;
+    unsigned objects;
     bool list; /* only names */
 };
 

@@ -10,8 +10,8 @@
 
 static const char help[] =
     "usage: bench_kvtier [--dir DIR] [--fs NAME] [--only PART] [--pairs N]\n"
-    "                    [--against COMMAND] [--quick N] [--csv FILE] "
-    "[--list]\n"
+    "                    [--against COMMAND] [--quick N] [--objects N]\n"
+    "                    [--csv FILE] [--list]\n"
     "  --dir DIR    where the files go (default .); 1 GiB is needed\n"
     "  --fs NAME    adapter under test (default posix), or a module's file\n"
     "  --only PART  rows whose name has this part\n"
@@ -20,6 +20,7 @@ static const char help[] =
     "               does the same with $BENCH_FILE, $BENCH_OPERATION,\n"
     "               $BENCH_SIZE, $BENCH_COUNT and $BENCH_BYTES\n"
     "  --quick N    an N-th of the work: to try it, not to measure\n"
+    "  --objects N  of rows on large stores (default 1000000)\n"
     "  --csv FILE   all figures, and the full command of the other side\n"
     "  --list       the names of the rows\n";
 
@@ -58,6 +59,10 @@ static const char *take_option(struct bench_options *options, const char *name,
         return take_number(value, 1000000, &options->scale)
                    ? NULL
                    : "--quick takes a number from 1";
+    } else if (strcmp(name, "--objects") == 0) {
+        return take_number(value, 100000000, &options->objects)
+                   ? NULL
+                   : "--objects takes a number from 1";
     } else {
         return "no such option";
     }
@@ -67,7 +72,7 @@ static const char *take_option(struct bench_options *options, const char *name,
 int main(int argc, char **argv)
 {
     struct bench_options options = {
-        .dir = ".", .fs = "posix", .pairs = 15, .scale = 1};
+        .dir = ".", .fs = "posix", .pairs = 15, .scale = 1, .objects = 1000000};
     static char dir[PATH_MAX];
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--help") == 0) {

@@ -54,6 +54,11 @@ void report_row(const struct bench *bench, struct figures *figures)
     if (ratio.bounded) {
         snprintf(bounds, sizeof bounds, "[%.2f..%.2f]", ratio.low, ratio.high);
     }
+    if (bench->row->unit != NULL) {
+        printf("%5.3f  %10.0f %10.0f %s\n", ratio.median, ours,
+               median(figures->other, count), bench->row->unit);
+        return;
+    }
     printf("%5.2f %s  %10.0f %10.0f /s  cpu %.2f %.2f us", ratio.median, bounds,
            ours, median(figures->other, count),
            median(figures->ours_cpu, count) * 1e6,

@@ -11,6 +11,17 @@ int ring_run(struct bench *bench, const struct ring_job *job,
     return bench_fail(bench, "this build was made without liburing");
 }
 
+int ring_read(struct bench *bench, const struct ring_job *job,
+              const struct ring_place *places, uint64_t count,
+              void (*look)(const char *bytes, uint64_t size),
+              struct bench_result *result)
+{
+    (void)places;
+    (void)count;
+    (void)look;
+    return ring_run(bench, job, result);
+}
+
 #else
 
 #include <errno.h>
@@ -88,6 +99,56 @@ int ring_run(struct bench *bench, const struct ring_job *job,
     result->operations = bench->operations;
     result->bytes = bench->bytes;
     return ring.failed || rc < 0 ? bench_fail(bench, "the ring failed") : 0;
+}
+
+static bool read_batch(struct io_uring *uring, const struct ring_job *job,
+                       const struct ring_place *places,
+                       void (*look)(const char *bytes, uint64_t size))
+{
+    bool whole = true;
+    for (uint32_t i = 0; i < job->depth; i++) {
+        struct io_uring_sqe *sqe = io_uring_get_sqe(uring);
+        io_uring_prep_read(sqe, places[i].fd, job->memory + i * job->size,
+                           (unsigned)job->size, places[i].offset);
+        sqe->user_data = i;
+    }
+    if (io_uring_submit_and_wait(uring, job->depth) < 0) {
+        return false;
+    }
+    for (uint32_t i = 0; i < job->depth; i++) {
+        struct io_uring_cqe *cqe;
+        if (io_uring_wait_cqe(uring, &cqe) != 0) {
+            return false;
+        }
+        whole = whole && cqe->res == (int)job->size;
+        if (look != NULL) {
+            look(job->memory + cqe->user_data * job->size, job->size);
+        }
+        io_uring_cqe_seen(uring, cqe);
+    }
+    return whole;
+}
+
+int ring_read(struct bench *bench, const struct ring_job *job,
+              const struct ring_place *places, uint64_t count,
+              void (*look)(const char *bytes, uint64_t size),
+              struct bench_result *result)
+{
+    struct io_uring uring;
+    bool whole = true;
+    int rc = io_uring_queue_init(job->depth, &uring, 0);
+    if (rc != 0) {
+        return bench_fail(bench, "no ring: %s", strerror(-rc));
+    }
+    struct bench_clock begin = bench_start();
+    for (uint64_t at = 0; at < count && whole; at += job->depth) {
+        whole = read_batch(&uring, job, places + at, look);
+    }
+    bench_stop(begin, result);
+    io_uring_queue_exit(&uring);
+    result->operations = bench->operations;
+    result->bytes = bench->bytes;
+    return whole ? 0 : bench_fail(bench, "the ring failed");
 }
 
 #endif

@@ -18,4 +18,17 @@ struct ring_job {
 int ring_run(struct bench *bench, const struct ring_job *job,
              struct bench_result *result);
 
+struct ring_place {
+    int fd; /* open for direct I/O */
+    uint64_t offset;
+};
+
+/* Reads of `size` bytes at places, `depth` at a time: submits them and waits
+ * for all, in one system call, and looks at each as it comes. `places` has a
+ * multiple of the depth. */
+int ring_read(struct bench *bench, const struct ring_job *job,
+              const struct ring_place *places, uint64_t count,
+              void (*look)(const char *bytes, uint64_t size),
+              struct bench_result *result);
+
 #endif

@@ -49,6 +49,9 @@ struct kvt_backend_args {
 struct kvt_backend_ops {
     const char *name;
     const char *summary;
+    /* `start` finishes a batch of KVT_BATCH_EXISTS at once, from memory: it
+     * needs no queue, and tells nothing of the file system */
+    bool exists_in_memory;
     int (*open)(const struct kvt_backend_args *args,
                 struct kvt_backend **backend, struct kvt_error *err);
     void (*close)(struct kvt_backend *backend);

@@ -546,6 +546,7 @@ static void bkt_close(struct kvt_backend *backend)
 const struct kvt_backend_ops kvt_backend_bucket = {
     .name = "bucket",
     .summary = "many objects in large files that are written once",
+    .exists_in_memory = true,
     .open = kvt_bkt_open,
     .close = bkt_close,
     .start = bkt_start,

@@ -206,6 +206,8 @@ struct bkt {
     uint32_t files_max;
     int64_t seal_after_ns;
     struct kvt_place_index index;
+    uint32_t table_bytes; /* of a bucket's end, what the last table took
+                             (atomic) */
 
     pthread_mutex_t mutex;
     struct bkt_bucket **slots;

@@ -292,21 +292,20 @@ static int add_entry(struct recovery *recovery, struct bkt_found *found,
 {
     struct bkt *bkt = recovery->bkt;
     struct kvt_index_entry there;
-    bool is_there;
     found->bucket->dead_blocks += bkt_value_blocks(entry->length);
     if (kvt_kill_set_find(&recovery->kills, found->writer, found->number,
                           entry->block) != KVT_NOT_KILLED) {
         return 0;
-    }
-    kvt_place_index_find(&bkt->index, &entry->key_hash, &there, &is_there, 1);
-    if (is_there) {
-        return 0; /* a newer one */
     }
     struct kvt_index_entry place = {
         .place = bkt_place(bkt, found->bucket, entry->block),
         .length = entry->length,
         .check = (uint32_t)entry->check};
     int rc = kvt_place_index_put(&bkt->index, entry->key_hash, &place, &there);
+    if (rc > 0) { /* there is a newer one: it stays */
+        rc = kvt_place_index_put(&bkt->index, entry->key_hash, &there, &place);
+        return rc < 0 ? rc : 0;
+    }
     if (rc == 0) {
         kvt_bkt_object_lives(bkt, found->bucket, entry->length);
         found->bucket->dead_blocks -= bkt_value_blocks(entry->length);
@@ -466,8 +465,14 @@ int kvt_bkt_recover(struct bkt *bkt, struct kvt_error *err)
     int rc = kvt_bkt_list_files(bkt, listing);
     bkt->block_bits = kvt_bkt_block_bits(bkt, listing);
     bool kept = rc == 0 && kvt_bkt_checkpoint_read(bkt, listing) == 0;
+    if (!kept) {
+        kvt_place_index_fill(&bkt->index, true);
+    }
     for (size_t i = listing->count; i > 0 && rc == 0 && !kept; i--) {
         rc = recover_one(&recovery, &listing->found[i - 1]);
+    }
+    if (!kept) {
+        kvt_place_index_fill(&bkt->index, false);
     }
     if (rc == 0 && !kept) {
         settle(&recovery);

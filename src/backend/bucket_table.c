@@ -65,9 +65,27 @@ void kvt_bkt_table_free(struct bkt_table *table)
 
 /* Reading ----------------------------------------------------------------- */
 
+/* The end of a file is read with its footer. How large the table is, only the
+ * footer tells; but those of a store are mostly of one size, so as much is read
+ * as the last one took: all of it, and no values. */
 enum {
-    TAIL = 64 * 1024 /* mostly the whole table */
+    TAIL_MOST = 64 * 1024
 };
+
+static size_t tail_size(const struct bkt *bkt)
+{
+    uint32_t last = __atomic_load_n(&bkt->table_bytes, __ATOMIC_RELAXED);
+    return last > KVT_BUCKET_BLOCK ? last : KVT_BUCKET_BLOCK;
+}
+
+static void note_table(struct bkt *bkt, uint64_t bytes)
+{
+    uint64_t blocks = kvt_blocks_of(bytes);
+    uint32_t tail = blocks < TAIL_MOST / KVT_BUCKET_BLOCK
+                        ? (uint32_t)blocks * KVT_BUCKET_BLOCK
+                        : TAIL_MOST;
+    __atomic_store_n(&bkt->table_bytes, tail, __ATOMIC_RELAXED);
+}
 
 /* Reads `size` bytes of a file that has them: fewer are an error of the
  * device, and no reason to take the file for a torn one. */
@@ -93,11 +111,12 @@ static uint64_t table_size(const struct kvt_bucket_footer *footer)
 /* The table, from the tail where it lies in that whole. */
 static int take_table(struct bkt *bkt, const char *path, uint64_t file_size,
                       const struct kvt_bucket_footer *footer, uint8_t *tail,
-                      size_t tail_size, uint8_t **bytes)
+                      size_t got, uint8_t **bytes)
 {
     uint64_t start = (uint64_t)footer->table_block * KVT_BUCKET_BLOCK;
-    if (file_size - start <= tail_size) {
-        memmove(tail, tail + (tail_size - (size_t)(file_size - start)),
+    note_table(bkt, file_size - start);
+    if (file_size - start <= got) {
+        memmove(tail, tail + (got - (size_t)(file_size - start)),
                 (size_t)(file_size - start));
         *bytes = tail;
         return 0;
@@ -120,20 +139,21 @@ static int take_table(struct bkt *bkt, const char *path, uint64_t file_size,
 int kvt_bkt_table_read(struct bkt *bkt, const char *path, uint64_t seed,
                        struct kvt_bucket_footer *footer, uint8_t **bytes)
 {
-    uint8_t *tail = malloc(TAIL);
+    size_t size = tail_size(bkt);
+    uint8_t *tail = malloc(size);
     if (tail == NULL) {
         return -ENOMEM;
     }
-    struct kvt_slice slice = {tail, TAIL, NULL};
+    struct kvt_slice slice = {tail, size, NULL};
     struct kvt_fs_elem fetch = {.op = KVT_FS_FETCH,
                                 .flags = KVT_FS_FROM_END | KVT_FS_WANT_SIZE,
                                 .path = path,
-                                .offset = TAIL,
+                                .offset = size,
                                 .slices = &slice,
                                 .slice_count = 1};
     int64_t got = kvt_fs_run(bkt->fs, &fetch);
     int rc = got < 0 ? (int)got : 0;
-    if (rc == 0 && got < TAIL && (uint64_t)got < fetch.file_size) {
+    if (rc == 0 && got < (int64_t)size && (uint64_t)got < fetch.file_size) {
         rc = -EIO;
     } else if (rc == 0 && got < (int64_t)KVT_BUCKET_FOOTER_SIZE) {
         rc = -EBADMSG;

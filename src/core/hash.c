@@ -1,7 +1,35 @@
 #include "core/hash.h"
 
-#define XXH_INLINE_ALL
-#include <xxhash.h>
+#include "core/hash_long.h"
+
+static const struct kvt_hash_long common = {kvt_hash_long_bytes,
+                                            kvt_hash_long_slices};
+
+/* For this processor. */
+static const struct kvt_hash_long *choose(void)
+{
+#ifdef __x86_64__
+    if (__builtin_cpu_supports("avx512f")) {
+        return &kvt_hash_avx512;
+    }
+    if (__builtin_cpu_supports("avx2")) {
+        return &kvt_hash_avx2;
+    }
+#endif
+    return &common;
+}
+
+static const struct kvt_hash_long *for_long(void)
+{
+    static const struct kvt_hash_long *chosen;
+    const struct kvt_hash_long *now =
+        __atomic_load_n(&chosen, __ATOMIC_RELAXED);
+    if (now == NULL) {
+        now = choose();
+        __atomic_store_n(&chosen, now, __ATOMIC_RELAXED);
+    }
+    return now;
+}
 
 uint64_t kvt_hash_xxh64(const void *data, size_t size, uint64_t seed)
 {
@@ -10,7 +38,9 @@ uint64_t kvt_hash_xxh64(const void *data, size_t size, uint64_t seed)
 
 uint64_t kvt_hash64(const void *data, size_t size, uint64_t seed)
 {
-    return XXH3_64bits_withSeed(data, size, seed);
+    /* up to there XXH3 has no vectors */
+    return size <= XXH3_MIDSIZE_MAX ? XXH3_64bits_withSeed(data, size, seed)
+                                    : for_long()->bytes(data, size, seed);
 }
 
 struct kvt_hash128 kvt_hash128(const void *data, size_t size)
@@ -24,17 +54,7 @@ uint64_t kvt_hash_slices(const struct kvt_slice *slices, size_t count,
 {
     /* the common case needs no streaming state */
     if (count > 0 && slices[0].size >= size && slices[0].size > 0) {
-        return XXH3_64bits_withSeed(slices[0].base, (size_t)size, seed);
+        return kvt_hash64(slices[0].base, (size_t)size, seed);
     }
-    XXH3_state_t state;
-    XXH3_INITSTATE(&state);
-    XXH3_64bits_reset_withSeed(&state, seed);
-    for (size_t i = 0; i < count && size > 0; i++) {
-        size_t part = slices[i].size < size ? slices[i].size : (size_t)size;
-        if (part > 0) {
-            XXH3_64bits_update(&state, slices[i].base, part);
-        }
-        size -= part;
-    }
-    return XXH3_64bits_digest(&state);
+    return for_long()->slices(slices, count, size, seed);
 }

@@ -122,10 +122,10 @@ static void move_all(const struct table *from, struct segment *low,
     }
 }
 
-static int segment_grow(struct kvt_place_index *index, struct segment *segment)
+static int segment_resize(struct kvt_place_index *index,
+                          struct segment *segment, uint32_t groups)
 {
     struct table *old = segment->table;
-    uint32_t groups = old->groups + old->groups / 16 + 1;
     struct table *table = kvt_table_new(groups);
     if (table == NULL) {
         return -ENOMEM;
@@ -136,6 +136,18 @@ static int segment_grow(struct kvt_place_index *index, struct segment *segment)
     count_bytes(index, table_size(groups), table_size(old->groups));
     kvt_epoch_retire(&index->epoch, old);
     return 0;
+}
+
+static int segment_grow(struct kvt_place_index *index, struct segment *segment)
+{
+    uint32_t groups = segment->table->groups;
+    if (index->filling && groups < GROUPS_MAX) {
+        groups += groups / 2 + 1;
+        groups = groups < GROUPS_MAX ? groups : GROUPS_MAX;
+    } else {
+        groups += groups / 16 + 1;
+    }
+    return segment_resize(index, segment, groups);
 }
 
 static struct kvt_index_directory *directory_new(uint32_t depth)
@@ -323,6 +335,23 @@ void kvt_place_index_clear(struct kvt_place_index *index)
     }
 }
 
+void kvt_place_index_fill(struct kvt_place_index *index, bool filling)
+{
+    pthread_mutex_lock(&index->mutex);
+    index->filling = filling;
+    const struct kvt_index_directory *directory = index->directory;
+    for (size_t i = 0; !filling && i < (size_t)1 << directory->depth;) {
+        struct segment *segment = directory->segments[i];
+        uint32_t groups = groups_for(segment->count);
+        if (groups < segment->table->groups) {
+            /* without memory it stays as large as it is */
+            segment_resize(index, segment, groups);
+        }
+        i += (size_t)1 << (directory->depth - segment->depth);
+    }
+    pthread_mutex_unlock(&index->mutex);
+}
+
 uint64_t kvt_place_index_count(const struct kvt_place_index *index)
 {
     return __atomic_load_n(&index->count, __ATOMIC_RELAXED);
@@ -336,7 +365,8 @@ uint64_t kvt_place_index_bytes(const struct kvt_place_index *index)
 /* Reading ----------------------------------------------------------------- */
 
 enum {
-    OVERLAP = 32 /* lookups under way at a time */
+    OVERLAP = 32, /* lookups under way at a time */
+    FEW = 4,
 };
 
 static bool find_one(const struct segment *segment, uint64_t hash,
@@ -361,15 +391,33 @@ static bool find_one(const struct segment *segment, uint64_t hash,
     return found;
 }
 
-/* The tags, and the slots too: which of them it is, is known too late. */
-static void prefetch(const struct segment *segment, uint64_t hash)
+static const uint32_t *home_line(const struct segment *segment, uint64_t hash)
 {
     const struct table *table =
         __atomic_load_n(&segment->table, __ATOMIC_ACQUIRE);
-    const char *group = (const char *)line_at(
-        table, home_of(hash, segment->depth, table->groups));
-    for (int line = 0; line < GROUP_WORDS * 4 / LINE; line++) {
-        __builtin_prefetch(group + (ptrdiff_t)line * LINE);
+    return line_at(table, home_of(hash, segment->depth, table->groups));
+}
+
+/* The tags, and the slots too: which of them it is, is known too late. */
+static void prefetch_all(const struct segment *segment, uint64_t hash)
+{
+    const uint32_t *line = home_line(segment, hash);
+    for (int i = 0; i < GROUP_WORDS * 4 / LINE; i++) {
+        __builtin_prefetch(line + (ptrdiff_t)i * GROUP_SLOTS);
+    }
+}
+
+/* Where many are searched for, five lines each are more than a processor has
+ * under way: the tags of all, then the slots that these tell. */
+static void prefetch_slot(const struct segment *segment, uint64_t hash)
+{
+    const uint32_t *line = home_line(segment, hash);
+    uint32_t tag = tag_of(hash);
+    for (uint32_t slot = 0; slot < GROUP_SLOTS; slot++) {
+        if ((load(&line[slot]) & ~SPILL) == tag) {
+            __builtin_prefetch(line + GROUP_SLOTS + slot * SLOT_WORDS);
+            return;
+        }
     }
 }
 
@@ -380,7 +428,14 @@ static void find_some(struct kvt_place_index *index, const uint64_t *hashes,
     const struct segment *segments[OVERLAP];
     for (size_t i = 0; i < count; i++) {
         segments[i] = segment_of(index, kept(hashes[i]));
-        prefetch(segments[i], kept(hashes[i]));
+        if (count < FEW) {
+            prefetch_all(segments[i], kept(hashes[i]));
+        } else {
+            __builtin_prefetch(home_line(segments[i], kept(hashes[i])));
+        }
+    }
+    for (size_t i = 0; i < count && count >= FEW; i++) {
+        prefetch_slot(segments[i], kept(hashes[i]));
     }
     for (size_t i = 0; i < count; i++) {
         found[i] = find_one(segments[i], kept(hashes[i]), &entries[i]);

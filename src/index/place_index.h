@@ -36,8 +36,9 @@ struct kvt_place_index {
     struct kvt_epoch epoch;
     struct kvt_index_directory *directory; /* atomic */
     pthread_mutex_t mutex;                 /* writers; covers what follows */
-    uint64_t count;                        /* atomic */
-    uint64_t bytes;                        /* atomic: memory */
+    bool filling;
+    uint64_t count; /* atomic */
+    uint64_t bytes; /* atomic: memory */
 };
 
 /* 0 or -ENOMEM. */
@@ -59,6 +60,9 @@ void kvt_place_index_use(struct kvt_place_index *index, uint64_t hash,
 int kvt_place_index_put(struct kvt_place_index *index, uint64_t hash,
                         const struct kvt_index_entry *entry,
                         struct kvt_index_entry *old);
+/* While an index is filled, its tables grow by large steps, which cost less;
+ * afterwards they are cut to what they have. */
+void kvt_place_index_fill(struct kvt_place_index *index, bool filling);
 /* Takes the entry out if it is at `place`; false when it is not. */
 bool kvt_place_index_remove(struct kvt_place_index *index, uint64_t hash,
                             uint64_t place);

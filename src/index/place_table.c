@@ -7,21 +7,24 @@ size_t kvt_index_image_size(uint32_t groups)
     return (size_t)groups * GROUP_WORDS * sizeof(uint32_t);
 }
 
-/* How many entries passed a full group. */
-static uint32_t spilled(const uint32_t *line)
+/* How many entries passed a full group: a number of a bit a tag, the lowest
+ * one first. */
+static void spill_one_more(uint32_t *line)
 {
-    uint32_t count = 0;
-    for (uint32_t i = 0; i < GROUP_SLOTS; i++) {
-        count |= (load(&line[i]) >> 31) << i;
+    uint32_t i = 0;
+    for (; (line[i] & SPILL) != 0; i++) {
+        store(&line[i], line[i] & ~SPILL);
     }
-    return count;
+    store(&line[i], line[i] | SPILL);
 }
 
-static void set_spilled(uint32_t *line, uint32_t count)
+static void spill_one_less(uint32_t *line)
 {
-    for (uint32_t i = 0; i < GROUP_SLOTS; i++) {
-        store(&line[i], (line[i] & ~SPILL) | (count >> i & 1) << 31);
+    uint32_t i = 0;
+    for (; (line[i] & SPILL) == 0; i++) {
+        store(&line[i], line[i] | SPILL);
     }
+    store(&line[i], line[i] & ~SPILL);
 }
 
 static void set_tag(uint32_t *line, uint32_t slot, uint32_t tag)
@@ -55,14 +58,17 @@ bool kvt_table_find(const struct table *table, uint64_t hash, uint32_t depth,
     uint32_t group = home_of(hash, depth, table->groups);
     for (uint32_t left = table->groups; left > 0; left--) {
         const uint32_t *line = line_at(table, group);
+        uint32_t all = 0;
         for (uint32_t slot = 0; slot < GROUP_SLOTS; slot++) {
-            if ((load(&line[slot]) & ~SPILL) == tag &&
+            uint32_t word = load(&line[slot]);
+            all |= word;
+            if ((word & ~SPILL) == tag &&
                 load(&slot_at(table, group, slot)[3]) >> 8 == high) {
                 *spot = (struct spot){group, slot};
                 return true;
             }
         }
-        if (spilled(line) == 0) {
+        if ((all & SPILL) == 0) { /* nothing went on from here */
             return false;
         }
         group = group + 1 < table->groups ? group + 1 : 0;
@@ -87,7 +93,7 @@ void kvt_table_insert(struct table *table, uint64_t hash, uint32_t depth,
                 return;
             }
         }
-        set_spilled(line, spilled(line) + 1);
+        spill_one_more(line);
         group = group + 1 < table->groups ? group + 1 : 0;
     }
 }
@@ -97,8 +103,7 @@ void kvt_table_remove(struct table *table, uint32_t depth, struct spot spot)
     uint64_t hash = hash_at(table, spot.group, spot.slot);
     uint32_t group = home_of(hash, depth, table->groups);
     while (group != spot.group) {
-        uint32_t *line = line_at(table, group);
-        set_spilled(line, spilled(line) - 1);
+        spill_one_less(line_at(table, group));
         group = group + 1 < table->groups ? group + 1 : 0;
     }
     set_tag(line_at(table, spot.group), spot.slot, 0);

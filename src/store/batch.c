@@ -137,6 +137,11 @@ int64_t kvt_batch_deadline(const struct kvt_store *store,
 
 /* Results ----------------------------------------------------------------- */
 
+bool kvt_batch_in_memory(const struct kvt_store *store, enum kvt_batch_op op)
+{
+    return op == KVT_BATCH_EXISTS && store->backend->ops->exists_in_memory;
+}
+
 /* Did the file system fail, as opposed to the caller or the cache? */
 static bool is_io_error(const struct kvt_object *object)
 {
@@ -179,6 +184,8 @@ int kvt_batch_result(struct kvt_store *store, struct kvt_batch *batch,
     if (options != NULL) {
         options->prefix_count = prefix;
     }
-    note_health(store, errnum, succeeded > 0);
+    if (!kvt_batch_in_memory(store, batch->op)) {
+        note_health(store, errnum, succeeded > 0);
+    }
     return succeeded;
 }

@@ -322,8 +322,9 @@ static int run_batch(struct kvt_store *store, enum kvt_batch_op op,
     if (rc != KVT_OK) {
         return rc;
     }
-    struct kvt_fs_queue *queue = kvt_store_queue_take(store);
-    if (queue == NULL) {
+    struct kvt_fs_queue *queue = NULL;
+    if (!kvt_batch_in_memory(store, op) &&
+        (queue = kvt_store_queue_take(store)) == NULL) {
         return KVT_ERR_INTERNAL;
     }
     bool finished = false;
@@ -344,7 +345,9 @@ static int run_batch(struct kvt_store *store, enum kvt_batch_op op,
             store->backend->ops->expire(store->backend, &batch);
         }
     }
-    kvt_store_queue_give(store, queue);
+    if (queue != NULL) {
+        kvt_store_queue_give(store, queue);
+    }
     return kvt_batch_result(store, &batch, options);
 }
 

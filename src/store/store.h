@@ -87,6 +87,8 @@ struct kvt_store {
 int kvt_batch_check(const struct kvt_store *store, enum kvt_batch_op op,
                     struct kvt_object *objects, size_t count,
                     const struct kvt_batch_options *options);
+/* Does such a batch go without a queue? */
+bool kvt_batch_in_memory(const struct kvt_store *store, enum kvt_batch_op op);
 /* How many succeeded; fills prefix_count, and the store's health. */
 int kvt_batch_result(struct kvt_store *store, struct kvt_batch *batch,
                      struct kvt_batch_options *options);

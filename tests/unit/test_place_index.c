@@ -340,9 +340,41 @@ static void images_that_do_not_fit_together_are_refused(void **state)
     }
 }
 
+static void a_filled_index_is_cut_to_what_it_has(void **state)
+{
+    static const uint64_t counts[] = {0, 1, 15, 16, 17, 1000, 9000, 100000};
+    (void)state;
+    for (size_t c = 0; c < sizeof counts / sizeof counts[0]; c++) {
+        struct kvt_place_index index;
+        struct kvt_index_entry old;
+        assert_int_equal(kvt_place_index_init(&index), 0);
+        kvt_place_index_fill(&index, true);
+        for (uint64_t i = 0; i < counts[c]; i++) {
+            struct kvt_index_entry entry = {.place = i};
+            assert_int_equal(
+                kvt_place_index_put(&index, hash_of(i), &entry, &old), 0);
+        }
+        kvt_place_index_fill(&index, false);
+        assert_int_equal(kvt_place_index_count(&index), counts[c]);
+        if (counts[c] >= 9000) {
+            assert_true(kvt_place_index_bytes(&index) <= counts[c] * 24);
+        }
+        for (uint64_t i = 0; i < counts[c] + 10; i++) {
+            uint64_t hash = hash_of(i);
+            struct kvt_index_entry entry;
+            bool found;
+            kvt_place_index_find(&index, &hash, &entry, &found, 1);
+            assert_int_equal(found, i < counts[c]);
+            assert_true(!found || entry.place == i);
+        }
+        kvt_place_index_fini(&index);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_filled_index_is_cut_to_what_it_has),
         cmocka_unit_test(what_was_put_is_found_at_every_size),
         cmocka_unit_test(it_does_what_a_plain_map_does),
         cmocka_unit_test(many_are_found_in_one_call),

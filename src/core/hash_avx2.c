@@ -1,0 +1,5 @@
+/* Compiled for processors with AVX2, see CMakeLists.txt. */
+#include "core/hash_long.h"
+
+const struct kvt_hash_long kvt_hash_avx2 = {kvt_hash_long_bytes,
+                                            kvt_hash_long_slices};
