@@ -73,6 +73,7 @@ extern const struct cli_command cli_command_stat;
 extern const struct cli_command cli_command_config;
 extern const struct cli_command cli_command_backends;
 extern const struct cli_command cli_command_evict;
+extern const struct cli_command cli_command_verify;
 extern const struct cli_command cli_command_replay;
 
 #endif

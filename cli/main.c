@@ -13,24 +13,17 @@
 #include <unistd.h>
 
 static const struct cli_command *const commands[] = {
-    &cli_command_put,
-    &cli_command_get,
-    &cli_command_exists,
-    &cli_command_ls,
-    &cli_command_rm,
-    &cli_command_stat,
-    &cli_command_config,
-    &cli_command_backends,
-    &cli_command_evict,
-    &cli_command_replay,
-    NULL,
+    &cli_command_put,    &cli_command_get,      &cli_command_exists,
+    &cli_command_ls,     &cli_command_rm,       &cli_command_stat,
+    &cli_command_config, &cli_command_backends, &cli_command_evict,
+    &cli_command_verify, &cli_command_replay,   NULL,
 };
 
 static const char help_options[] =
     "\n"
     "  --path DIR       directory of the store\n"
-    "  --backend NAME   layout of the store; 'kvtier backends' lists them\n"
-    "  --fs NAME        file system adapter; 'kvtier backends' lists them\n"
+    "  --backend NAME, --fs NAME   layout and adapter; 'kvtier backends' lists "
+    "them\n"
     "  -o KEY=VALUE     any setting; 'kvtier config' lists them; repeatable\n"
     "  --config FILE    settings from an INI file; the environment wins over "
     "it\n"

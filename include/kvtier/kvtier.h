@@ -247,6 +247,59 @@ KVT_API int kvt_store_mem_register(struct kvt_store *store, void *base,
 KVT_API int kvt_scan_meta(struct kvt_store *store, kvt_scan_fn handler,
                           void *arg, struct kvt_error *err);
 
+/* What a verification found. */
+struct kvt_verify_result {
+    uint64_t objects;      /* looked at: good, bad and unverifiable */
+    uint64_t bytes;        /* of their values */
+    uint64_t bad;          /* not what was stored, or not to be read */
+    uint64_t unverifiable; /* nothing proves them, as raw files of
+                              `distributed`, or tells that they are bad */
+    uint64_t repaired;     /* of the bad: taken out of the store */
+};
+
+/* Options of kvt_verify. Start from KVT_VERIFY_OPTIONS_INIT; null means
+ * that. */
+struct kvt_verify_options {
+    size_t size;               /* of this struct */
+    int repair;                /* not 0: takes what is bad out of the store */
+    uint64_t bytes_per_second; /* of values read, at most; 0 = any number */
+    /* Called after each object and ten times a second; a non-zero return ends
+     * the verification and becomes its result. May be null. */
+    int (*progress)(const struct kvt_verify_result *so_far, void *arg);
+    /* Called for each bad object with the result that a load of it has; its
+     * key is null when it cannot be read. May be null. */
+    void (*bad)(const struct kvt_meta *meta, int status, int errnum, void *arg);
+    void *arg;
+};
+#define KVT_VERIFY_RATE (UINT64_C(128) << 20)
+#define KVT_VERIFY_OPTIONS_INIT                                                \
+    {                                                                          \
+        sizeof(struct kvt_verify_options), 0, KVT_VERIFY_RATE, NULL, NULL,     \
+            NULL                                                               \
+    }
+
+/* Reads every stored object and checks it against all that is stored of it,
+ * also with `checksum = off`. Memory stays bounded: 8 MiB, or the largest
+ * object. Other calls go on meanwhile; what is offloaded, replaced or removed
+ * under it may be seen or not. It counts as no use. A bad object is read twice
+ * before it is called so.
+ *
+ * Without `repair` nothing is changed, and the store may be read-only. With
+ * it, `file_per_key` moves the file of a bad object to `.kvtier/quarantine`
+ * and `bucket` writes a copy of its bytes there, up to 64 MiB and a sixteenth
+ * of the limit, within the limit; beyond that it is removed without. The
+ * eviction handler is not called. `distributed` changes nothing: a host with
+ * bad memory must not empty a root of others; a bad file is a miss to all of
+ * them, and the next offload of its key mends it.
+ *
+ * `result` may be null; it is filled also when the verification did not come
+ * to its end. Returns KVT_OK whatever was found, what `progress` returned, or
+ * a negative code with `err` filled. The callbacks run on the calling thread,
+ * without locks, and may call what a scan's handler may. */
+KVT_API int kvt_verify(struct kvt_store *store,
+                       const struct kvt_verify_options *options,
+                       struct kvt_verify_result *result, struct kvt_error *err);
+
 /* Removes every object. */
 KVT_API int kvt_remove_all(struct kvt_store *store, struct kvt_error *err);
 

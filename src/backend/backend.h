@@ -19,6 +19,12 @@
 
 struct kvt_backend;
 
+/* What a load of a verification says of an object beside its result. */
+enum kvt_note {
+    KVT_NOTE_UNPROVED = 1, /* it was read, and nothing proves it */
+    KVT_NOTE_REPAIRED = 2, /* it was bad, and was taken out of the store */
+};
+
 struct kvt_batch {
     enum kvt_batch_op op;
     struct kvt_object *objects; /* those whose status is not KVT_OK failed
@@ -28,6 +34,12 @@ struct kvt_batch {
     struct kvt_fs_queue *queue;
     int64_t deadline_ns; /* CLOCK_MONOTONIC; 0 = none */
     void *state;         /* the backend's, while it is under way */
+    /* A load of a verification: an enum kvt_note an object, to be filled; the
+     * load is no use of its objects, checks their bytes whatever the settings
+     * say, and takes what is bad out of the store only if it `repairs`. Null
+     * otherwise. */
+    uint8_t *notes;
+    bool repairs;
     /* the store's */
     void (*finished)(struct kvt_batch *batch);
     void *arg;
@@ -37,6 +49,25 @@ static inline void kvt_batch_finish(struct kvt_batch *batch)
 {
     batch->finished(batch);
 }
+
+/* What a verification found of one object. */
+struct kvt_finding {
+    struct kvt_meta meta; /* a null key of size 0: it cannot be read */
+    int status;           /* KVT_OK: good, or unproved */
+    int errnum;
+    bool unproved; /* nothing proves it, or tells that it is bad */
+    bool repaired;
+};
+
+/* A verification under way. */
+struct kvt_verification {
+    bool repairs;
+    uint64_t burst; /* bytes that may be read before they are told of */
+    /* Tells of an object, and takes as long as the rate asks for. 0, or what
+     * ends the verification and is its result. No lock may be held. */
+    int (*tell)(struct kvt_verification *verification,
+                const struct kvt_finding *finding);
+};
 
 struct kvt_backend_args {
     const struct kvt_config *config;
@@ -62,6 +93,10 @@ struct kvt_backend_ops {
     void (*expire)(struct kvt_backend *backend, struct kvt_batch *batch);
     int (*scan)(struct kvt_backend *backend, size_t batch_max,
                 kvt_scan_fn handler, void *arg, struct kvt_error *err);
+    /* Reads and checks every object once, in bounded memory. 0, what `tell`
+     * returned, or a negative code with `err` filled. */
+    int (*verify)(struct kvt_backend *backend,
+                  struct kvt_verification *verification, struct kvt_error *err);
     int (*remove_all)(struct kvt_backend *backend, struct kvt_error *err);
     int (*evict)(struct kvt_backend *backend, double high, double low,
                  struct kvt_evict_result *result, struct kvt_error *err);

@@ -503,6 +503,7 @@ static void bkt_stats(struct kvt_backend *backend, struct kvt_stats *stats)
     stats->buckets = bkt->bucket_count;
     stats->evicted_objects = bkt->evicted_objects;
     stats->checksum_misses = bkt->checksum_misses;
+    stats->quarantined_objects = bkt->quarantined_objects;
     stats->recovery.objects = bkt->recovery.objects;
     stats->recovery.removed_temporaries = bkt->recovery.removed_temporaries;
     stats->recovery.dropped_records = bkt->recovery.dropped_records;
@@ -552,6 +553,7 @@ const struct kvt_backend_ops kvt_backend_bucket = {
     .start = bkt_start,
     .expire = bkt_expire,
     .scan = kvt_bkt_scan,
+    .verify = kvt_bkt_verify,
     .remove_all = kvt_bkt_remove_all,
     .evict = kvt_bkt_evict,
     .offload_enabled = bkt_offload_enabled,

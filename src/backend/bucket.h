@@ -257,6 +257,8 @@ struct bkt {
     uint64_t live_bytes;
     uint64_t evicted_objects;
     uint64_t checksum_misses;
+    uint64_t quarantined_objects;
+    uint64_t quarantine_bytes;
     uint64_t bucket_count;
     uint32_t in_state[BKT_STATES]; /* buckets */
     struct {
@@ -364,6 +366,27 @@ typedef int (*kvt_bkt_each_fn)(const struct kvt_bucket_entry *entry,
                                struct kvt_key key, void *arg);
 int kvt_bkt_each_object(struct bkt *bkt, uint32_t slot, uint64_t number,
                         kvt_bkt_each_fn each, void *arg);
+
+/* bucket_scan.c */
+/* All buckets but the dying, oldest first. Free with free; null when memory is
+ * short. */
+struct bkt_name *kvt_bkt_list_buckets(struct bkt *bkt, size_t *count);
+/* Is this object of a bucket the one that the index has, and visible? */
+bool kvt_bkt_is_stored_at(struct bkt *bkt, uint32_t slot,
+                          const struct kvt_bucket_entry *entry);
+
+/* bucket_verify.c */
+int kvt_bkt_verify(struct kvt_backend *backend,
+                   struct kvt_verification *verification,
+                   struct kvt_error *err);
+
+/* bucket_evidence.c: bytes that are not what was stored, kept for people to
+ * look at, in a file each below `.kvtier/quarantine`. */
+/* Counts what is there, when the store is opened. 0 or -errno. */
+int kvt_bkt_evidence_count(struct bkt *bkt);
+/* Keeps the bytes of an object, if there is room; blocking. */
+void kvt_bkt_evidence_keep(struct bkt *bkt, const struct bkt_bucket *bucket,
+                           uint32_t block, void *bytes, size_t size);
 
 /* bucket_log.c ------------------------------------------------------------ */
 

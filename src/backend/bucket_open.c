@@ -129,6 +129,11 @@ static int keep_within_limits(struct bkt *bkt)
 static int start(struct bkt *bkt, struct kvt_error *err)
 {
     int rc = kvt_bkt_recover(bkt, err);
+    if (rc == KVT_OK) {
+        rc = kvt_bkt_evidence_count(bkt);
+        rc = rc != 0 ? fail(bkt, rc, "looking for evidence of damage", err)
+                     : KVT_OK;
+    }
     if (rc != KVT_OK || bkt->base.args.read_only) {
         bkt->budget.peak = bkt->budget.used;
         return rc;

@@ -5,14 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-struct named {
-    uint64_t number;
-    uint32_t slot;
-};
-
 struct scan {
     struct bkt *bkt;
-    struct named at; /* bucket under way */
+    struct bkt_name at; /* bucket under way */
     kvt_scan_fn handler;
     void *arg;
     struct kvt_meta *metas;
@@ -66,14 +61,13 @@ static int make_space(struct scan *scan, size_t key_size)
     return 0;
 }
 
-/* Is the object the one that the index has? */
-static bool counts(struct scan *scan, const struct kvt_bucket_entry *entry)
+bool kvt_bkt_is_stored_at(struct bkt *bkt, uint32_t slot,
+                          const struct kvt_bucket_entry *entry)
 {
-    struct bkt *bkt = scan->bkt;
     struct kvt_index_entry found;
     bool is_found;
     kvt_place_index_find(&bkt->index, &entry->key_hash, &found, &is_found, 1);
-    uint64_t place = (uint64_t)scan->at.slot << bkt->block_bits | entry->block;
+    uint64_t place = (uint64_t)slot << bkt->block_bits | entry->block;
     if (!is_found || found.place != place) {
         return false;
     }
@@ -87,7 +81,7 @@ static int visit(const struct kvt_bucket_entry *entry, struct kvt_key key,
                  void *arg)
 {
     struct scan *scan = arg;
-    if (!counts(scan, entry)) {
+    if (!kvt_bkt_is_stored_at(scan->bkt, scan->at.slot, entry)) {
         return 0;
     }
     int rc = make_space(scan, key.size);
@@ -104,20 +98,20 @@ static int visit(const struct kvt_bucket_entry *entry, struct kvt_key key,
 
 static int older_first(const void *a, const void *b)
 {
-    const struct named *left = a;
-    const struct named *right = b;
+    const struct bkt_name *left = a;
+    const struct bkt_name *right = b;
     return (left->number > right->number) - (left->number < right->number);
 }
 
-static struct named *list_buckets(struct bkt *bkt, size_t *count)
+struct bkt_name *kvt_bkt_list_buckets(struct bkt *bkt, size_t *count)
 {
     *count = 0;
     pthread_mutex_lock(&bkt->mutex);
-    struct named *names = malloc((bkt->slot_count + 1) * sizeof names[0]);
+    struct bkt_name *names = malloc((bkt->slot_count + 1) * sizeof names[0]);
     for (uint32_t i = 0; names != NULL && i < bkt->slot_count; i++) {
         const struct bkt_bucket *bucket = bkt->slots[i];
         if (bucket != NULL && bucket->state != BKT_DYING) {
-            names[(*count)++] = (struct named){bucket->number, i};
+            names[(*count)++] = bkt_name_of(bucket);
         }
     }
     pthread_mutex_unlock(&bkt->mutex);
@@ -127,7 +121,7 @@ static struct named *list_buckets(struct bkt *bkt, size_t *count)
     return names;
 }
 
-static int scan_buckets(struct scan *scan, const struct named *names,
+static int scan_buckets(struct scan *scan, const struct bkt_name *names,
                         size_t count)
 {
     struct bkt *bkt = scan->bkt;
@@ -154,7 +148,7 @@ int kvt_bkt_scan(struct kvt_backend *backend, size_t batch_max,
     struct scan scan = {
         .bkt = bkt, .handler = handler, .arg = arg, .batch_max = batch_max};
     size_t count;
-    struct named *names = list_buckets(bkt, &count);
+    struct bkt_name *names = kvt_bkt_list_buckets(bkt, &count);
     int rc = names != NULL ? scan_buckets(&scan, names, count) : -ENOMEM;
     free(names);
     free(scan.metas);

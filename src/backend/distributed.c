@@ -305,6 +305,7 @@ const struct kvt_backend_ops kvt_backend_distributed = {
     .start = dist_start,
     .expire = dist_expire,
     .scan = kvt_dist_scan,
+    .verify = kvt_dist_verify,
     .remove_all = kvt_dist_remove_all,
     .evict = kvt_dist_evict,
     .offload_enabled = dist_offload_enabled,

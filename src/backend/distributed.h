@@ -133,6 +133,9 @@ void kvt_dist_publish(struct dist_op *op,
                       void (*done)(struct dist_op *op, int64_t rc));
 int kvt_dist_scan(struct kvt_backend *backend, size_t batch_max,
                   kvt_scan_fn handler, void *arg, struct kvt_error *err);
+int kvt_dist_verify(struct kvt_backend *backend,
+                    struct kvt_verification *verification,
+                    struct kvt_error *err);
 int kvt_dist_remove_all(struct kvt_backend *backend, struct kvt_error *err);
 int kvt_dist_evict(struct kvt_backend *backend, double high, double low,
                    struct kvt_evict_result *result, struct kvt_error *err);

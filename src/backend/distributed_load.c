@@ -91,8 +91,10 @@ static void read_done(struct kvt_fs_elem *elem)
     if (failed(op, elem->result)) {
         return;
     }
+    uint8_t *notes = op->batch->batch->notes;
     int rc = kvt_object_file_settle(&op->file, &dist->layout, op->object,
-                                    dist->checksum, dist->accepts_raw, &kind);
+                                    dist->checksum || notes != NULL,
+                                    dist->accepts_raw, &kind);
     if (rc != 0) {
         mismatch(op, rc);
         return;
@@ -103,7 +105,11 @@ static void read_done(struct kvt_fs_elem *elem)
         return;
     }
     op->object->size = op->file.size;
-    if (kvt_dist_refresh_due(dist, &op->file)) {
+    if (notes != NULL) { /* no use of the object */
+        notes[op - op->batch->ops] |=
+            kind == KVT_OBJECT_RAW ? KVT_NOTE_UNPROVED : 0;
+        kvt_dist_op_end(op);
+    } else if (kvt_dist_refresh_due(dist, &op->file)) {
         kvt_dist_refresh(op, kvt_dist_op_end);
     } else {
         kvt_dist_op_end(op);

@@ -295,7 +295,7 @@ static int count_file(const struct kvt_fpk_found *found, void *arg)
 static void count_files(struct fpk *fpk, struct kvt_stats *stats)
 {
     struct count count = {.fpk = fpk};
-    kvt_fpk_walk(fpk, count_file, &count);
+    kvt_fpk_walk(fpk, false, count_file, &count);
     stats->objects = count.total.objects;
     stats->files = count.total.objects;
     stats->object_bytes = count.total.values;
@@ -354,6 +354,7 @@ const struct kvt_backend_ops kvt_backend_file_per_key = {
     .start = fpk_start,
     .expire = fpk_expire,
     .scan = kvt_fpk_scan,
+    .verify = kvt_fpk_verify,
     .remove_all = kvt_fpk_remove_all,
     .evict = kvt_fpk_evict,
     .offload_enabled = fpk_offload_enabled,

@@ -150,6 +150,13 @@ void kvt_fpk_late_publish(struct fpk_late *late, const struct fpk_op *op);
  * busy, and is not the caller's any more. */
 bool kvt_fpk_late_takes(struct fpk_late *late, struct kvt_fs_elem *elem);
 
+/* Of a verification: what it says of the object beside its result. */
+static inline void fpk_note(const struct fpk_op *op, enum kvt_note note)
+{
+    if (op->batch->batch->notes != NULL) {
+        op->batch->batch->notes[op - op->batch->ops] |= (uint8_t)note;
+    }
+}
 /* The object has its result; the last one ends the batch. */
 void kvt_fpk_op_end(struct fpk_op *op);
 void kvt_fpk_op_fail(struct fpk_op *op, enum kvt_fault fault, int rc);
@@ -158,7 +165,8 @@ int kvt_fpk_queue_open(struct fpk *fpk, struct kvt_fs_queue **queue);
 void kvt_fpk_finish(struct kvt_fs_queue *queue, const size_t *left);
 
 /* The file is not what was published: counts it, takes the object out if it
- * is still the one with this generation, and keeps the file aside. */
+ * is still the one with this generation, and keeps the file aside. A
+ * verification that does not repair only counts. */
 void kvt_fpk_quarantine(struct fpk_op *op);
 /* Moves a file to the quarantine, when there is room for so much more
  * evidence; the caller accounts for its bytes. No lock held. */
@@ -177,6 +185,9 @@ void kvt_fpk_start_exists(struct fpk_batch *batch);
 void kvt_fpk_start_remove(struct fpk_batch *batch);
 int kvt_fpk_scan(struct kvt_backend *backend, size_t batch_max,
                  kvt_scan_fn handler, void *arg, struct kvt_error *err);
+int kvt_fpk_verify(struct kvt_backend *backend,
+                   struct kvt_verification *verification,
+                   struct kvt_error *err);
 int kvt_fpk_remove_all(struct kvt_backend *backend, struct kvt_error *err);
 int kvt_fpk_evict(struct kvt_backend *backend, double high, double low,
                   struct kvt_evict_result *result, struct kvt_error *err);

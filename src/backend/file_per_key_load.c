@@ -35,7 +35,7 @@ static void start_all(struct fpk_batch *fb, void (*start)(struct fpk_op *op))
 {
     struct fpk *fpk = fb->fpk;
     bool indexed = !fpk->base.args.read_only;
-    bool uses = fb->batch->op == KVT_BATCH_LOAD;
+    bool uses = fb->batch->op == KVT_BATCH_LOAD && fb->batch->notes == NULL;
     pthread_mutex_lock(&fpk->mutex);
     for (size_t i = 0; indexed && i < fb->batch->count; i++) {
         struct fpk_op *op = &fb->ops[i];
@@ -161,22 +161,36 @@ static void mismatch(struct fpk_op *op)
     }
 }
 
+/* What cannot be read twice is as bad as what is wrong, to who repairs. */
+static void unreadable(struct fpk_op *op, int rc)
+{
+    if (rc == -EIO && op->batch->batch->repairs) {
+        if (op->attempts++ < 1) {
+            start_read(op);
+            return;
+        }
+        kvt_fpk_quarantine(op);
+    }
+    fail(op, KVT_FAULT_READ, rc);
+}
+
 static void read_done(struct kvt_fs_elem *elem)
 {
     struct fpk_op *op = elem->arg;
     struct fpk *fpk = op->batch->fpk;
+    bool checks = fpk->checksum || op->batch->batch->notes != NULL;
     if (is_gone(elem->result)) {
         kvt_fpk_lost(op);
         fail(op, KVT_FAULT_ABSENT, elem->result);
         return;
     }
     if (elem->result < 0) {
-        fail(op, KVT_FAULT_READ, elem->result);
+        unreadable(op, (int)elem->result);
         return;
     }
     uint64_t check = 0;
-    int rc = kvt_object_file_verify(&op->file, &fpk->layout, op->object,
-                                    fpk->checksum, &check);
+    int rc = kvt_object_file_verify(&op->file, &fpk->layout, op->object, checks,
+                                    &check);
     if (rc == -EPROTONOSUPPORT) {
         fail(op, KVT_FAULT_READ, rc); /* a newer version's: not ours to move */
     } else if (rc == 0 && is_current(op, check)) {

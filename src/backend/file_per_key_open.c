@@ -160,7 +160,7 @@ static int older_first(const void *a, const void *b)
 static int build_index(struct fpk *fpk)
 {
     struct listing listing = {.fpk = fpk};
-    int rc = kvt_fpk_walk(fpk, index_file, &listing);
+    int rc = kvt_fpk_walk(fpk, false, index_file, &listing);
     if (rc == 0 && listing.count > 0) {
         qsort(listing.found, listing.count, sizeof listing.found[0],
               older_first);

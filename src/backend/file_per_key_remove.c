@@ -323,9 +323,12 @@ bool kvt_fpk_keep_aside(struct fpk *fpk, const char *path, uint64_t bytes)
 void kvt_fpk_quarantine(struct fpk_op *op)
 {
     struct fpk *fpk = op->batch->fpk;
+    const struct kvt_batch *batch = op->batch->batch;
+    bool takes = batch->notes == NULL || batch->repairs;
     pthread_mutex_lock(&fpk->mutex);
     fpk->checksum_misses++;
-    bool taken = !fpk->base.args.read_only && take_read_object(fpk, op);
+    bool taken =
+        takes && !fpk->base.args.read_only && take_read_object(fpk, op);
     pthread_mutex_unlock(&fpk->mutex);
     kvt_backend_log(&fpk->base, KVT_LOG_WARN,
                     "%s: the file is not what was published under its key",
@@ -344,9 +347,13 @@ void kvt_fpk_quarantine(struct fpk_op *op)
         kvt_backend_log(&fpk->base, KVT_LOG_WARN, "%s: removing it: %s",
                         op->file.path, strerror((int)-rc));
     }
+    bool stays = rc < 0 && rc != -ENOENT;
+    if (!stays) {
+        fpk_note(op, KVT_NOTE_REPAIRED);
+    }
     pthread_mutex_lock(&fpk->mutex);
     struct kvt_charge charge = kvt_fpk_entry_charge(op->entry);
-    if (kept || (rc < 0 && rc != -ENOENT)) {
+    if (kept || stays) {
         charge.allocated = 0; /* it takes its room still, as no object */
     }
     kvt_budget_give_back(&fpk->budget, charge);

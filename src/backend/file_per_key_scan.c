@@ -10,6 +10,7 @@
 
 struct walk {
     struct fpk *fpk;
+    bool keyless; /* also files whose key cannot be read */
     kvt_fpk_walk_fn each;
     void *arg;
     uint32_t number; /* of the directory */
@@ -34,7 +35,7 @@ static int read_long_key(struct walk *walk, const char *path, uint64_t size,
     }
     *key = kvt_object_long_key(&walk->fpk->layout, path, bytes, (uint64_t)got,
                                size);
-    return key->size > 0;
+    return key->size > 0 || walk->keyless;
 }
 
 static int visit(const struct kvt_fs_dirent *dirent, void *arg)
@@ -65,9 +66,10 @@ static int visit(const struct kvt_fs_dirent *dirent, void *arg)
     return walk->each(&found, walk->arg);
 }
 
-int kvt_fpk_walk(struct fpk *fpk, kvt_fpk_walk_fn each, void *arg)
+int kvt_fpk_walk(struct fpk *fpk, bool keyless, kvt_fpk_walk_fn each, void *arg)
 {
-    struct walk walk = {.fpk = fpk, .each = each, .arg = arg};
+    struct walk walk = {
+        .fpk = fpk, .keyless = keyless, .each = each, .arg = arg};
     for (uint32_t i = 0; i < fpk->layout.directory_count; i++) {
         walk.number = i;
         kvt_object_directory(&fpk->layout, i, walk.directory);
@@ -126,7 +128,7 @@ int kvt_fpk_scan(struct kvt_backend *backend, size_t batch_max,
     struct scan scan = {.fpk = fpk};
     int rc = kvt_scan_batch_init(&scan.batch, batch_max, handler, arg);
     if (rc == 0) {
-        rc = kvt_fpk_walk(fpk, scan_one, &scan);
+        rc = kvt_fpk_walk(fpk, false, scan_one, &scan);
     }
     if (rc == 0) {
         rc = kvt_scan_batch_flush(&scan.batch);

@@ -403,8 +403,8 @@ int kvt_store_mem_register(struct kvt_store *store, void *base, size_t size,
 
 /* The whole store ---------------------------------------------------------- */
 
-static int check_usable(const struct kvt_store *store, bool writes,
-                        struct kvt_error *err)
+int kvt_store_usable(const struct kvt_store *store, bool writes,
+                     struct kvt_error *err)
 {
     if (store == NULL || store->forks != kvt_process_forks()) {
         return kvt_error_set(err, KVT_ERR_INVALID_PARAMS, 0, "store",
@@ -423,7 +423,7 @@ static int check_usable(const struct kvt_store *store, bool writes,
 int kvt_scan_meta(struct kvt_store *store, kvt_scan_fn handler, void *arg,
                   struct kvt_error *err)
 {
-    int rc = check_usable(store, false, err);
+    int rc = kvt_store_usable(store, false, err);
     if (rc != KVT_OK) {
         return rc;
     }
@@ -439,7 +439,7 @@ int kvt_scan_meta(struct kvt_store *store, kvt_scan_fn handler, void *arg,
 
 int kvt_remove_all(struct kvt_store *store, struct kvt_error *err)
 {
-    int rc = check_usable(store, true, err);
+    int rc = kvt_store_usable(store, true, err);
     return rc != KVT_OK ? rc
                         : store->backend->ops->remove_all(store->backend, err);
 }
@@ -448,7 +448,7 @@ int kvt_evict(struct kvt_store *store, double high, double low,
               struct kvt_evict_result *result, struct kvt_error *err)
 {
     struct kvt_evict_result unwanted;
-    int rc = check_usable(store, true, err);
+    int rc = kvt_store_usable(store, true, err);
     if (rc != KVT_OK) {
         return rc;
     }
@@ -465,7 +465,7 @@ int kvt_evict(struct kvt_store *store, double high, double low,
 
 int kvt_health_check(struct kvt_store *store, struct kvt_error *err)
 {
-    int rc = check_usable(store, false, err);
+    int rc = kvt_store_usable(store, false, err);
     if (rc != KVT_OK) {
         return rc;
     }
@@ -484,7 +484,7 @@ int kvt_health_check(struct kvt_store *store, struct kvt_error *err)
 
 int kvt_is_offload_enabled(struct kvt_store *store)
 {
-    return check_usable(store, false, NULL) == KVT_OK &&
+    return kvt_store_usable(store, false, NULL) == KVT_OK &&
            store->backend->ops->offload_enabled(store->backend);
 }
 
@@ -504,7 +504,7 @@ static void fill_health(struct kvt_store *store, struct kvt_stats *stats)
 
 int kvt_stats(struct kvt_store *store, struct kvt_stats *stats)
 {
-    if (check_usable(store, false, NULL) != KVT_OK || stats == NULL ||
+    if (kvt_store_usable(store, false, NULL) != KVT_OK || stats == NULL ||
         stats->size < sizeof stats->size) {
         return KVT_ERR_INVALID_PARAMS;
     }

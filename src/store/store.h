@@ -80,6 +80,11 @@ struct kvt_store {
     struct kvt_io_thread io[KVT_IO_THREADS];
 };
 
+/* Can this process use the store, and write with it? KVT_OK, or a code with
+ * `err` filled. */
+int kvt_store_usable(const struct kvt_store *store, bool writes,
+                     struct kvt_error *err);
+
 /* batch.c: checks of a batch before it starts, and its figures after. */
 
 /* KVT_OK, or why the whole batch is refused. Sets every object's result to

@@ -64,7 +64,7 @@ run 0 --help
 help_fits program
 commands=$(sed -n 's/^  \([a-z]*\)  *[a-z].*/\1/p' out)
 [ "$(echo $commands)" = \
-    "put get exists ls rm stat config backends evict replay" ] ||
+    "put get exists ls rm stat config backends evict verify replay" ] ||
     fail "commands are $commands"
 for command in $commands; do
     run 0 "$command" --help
@@ -463,7 +463,8 @@ case_failures=$failures
 run 1 put k2 small && err_is_one_line && err_has KVT_ERR_FILE_LOCK_FAIL
 err_has "$owner" && err_has "$(hostname)"
 run 0 get k && out_is 'some bytes'
-run 0 exists k && run 0 ls && run 0 stat
+run 0 exists k && run 0 ls && run 0 stat && run 0 verify
+run 1 verify --repair && err_has KVT_ERR_FILE_LOCK_FAIL
 printf done >&9
 exec 9>&-
 wait $owner || fail "the owner failed: $(cat hold.err)"
