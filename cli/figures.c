@@ -53,6 +53,18 @@ static void put_adapter(struct cJSON *root, const struct kvt_stats *stats)
     cli_json_count(object, "max_in_flight", stats->adapter.max_in_flight);
 }
 
+/* Only of a store that has a budget. */
+static void put_writes(struct cJSON *root, const struct kvt_stats *stats)
+{
+    if (stats->writes.budget == 0) {
+        return;
+    }
+    struct cJSON *object = cli_json_child(root, "writes");
+    cli_json_count(object, "budget", stats->writes.budget);
+    cli_json_count(object, "day_bytes", stats->writes.day_bytes);
+    cli_json_count(object, "dropped_objects", stats->writes.dropped_objects);
+}
+
 struct cJSON *cli_figures_json(const struct kvt_stats *stats)
 {
     struct cJSON *root = cli_json_object();
@@ -78,5 +90,6 @@ struct cJSON *cli_figures_json(const struct kvt_stats *stats)
     put_recovery(root, stats);
     put_health(root, stats);
     put_adapter(root, stats);
+    put_writes(root, stats);
     return root;
 }

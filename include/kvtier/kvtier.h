@@ -168,6 +168,10 @@ struct kvt_batch_options {
  * outside the slices is ever written. A repeated key is allowed in load,
  * exists and remove.
  *
+ * An object beyond `write_budget_per_day` is dropped at once: it fails with
+ * KVT_ERR_UNABLE_OFFLOAD, errnum EDQUOT, and is counted in kvt_stats. One that
+ * is stored already needs no budget.
+ *
  * With a deadline the call returns by then; objects that are not done fail
  * with KVT_ERR_DFS_NETWORK_TIMEOUT. All memory of the call is the caller's
  * again, but for that of kvt_store_mem_alloc, which may be held. Whether an
@@ -322,7 +326,7 @@ KVT_API int kvt_evict(struct kvt_store *store, double high, double low,
 KVT_API int kvt_health_check(struct kvt_store *store, struct kvt_error *err);
 
 /* 1 when offloads can be accepted, 0 when not (read-only, full under policy
- * `none`, or the file system fails). */
+ * `none`, the file system fails, or `write_budget_per_day` is spent). */
 KVT_API int kvt_is_offload_enabled(struct kvt_store *store);
 
 /* Figures -----------------------------------------------------------------*/
@@ -374,6 +378,12 @@ struct kvt_stats {
         uint64_t bytes_copied; /* bounced: neither memory nor file in place */
         uint64_t max_in_flight;
     } adapter;
+    struct {
+        uint64_t budget;    /* write_budget_per_day; 0 = none, and the rest is
+                               not counted */
+        uint64_t day_bytes; /* of offloads, in this hour and the 24 before */
+        uint64_t dropped_objects; /* beyond the budget, since it was opened */
+    } writes;
 };
 
 /* Fills `stats` up to its `size`. Returns KVT_OK or a negative code. */

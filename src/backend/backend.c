@@ -12,6 +12,28 @@ void kvt_object_fail(const struct kvt_backend *backend,
     object->errnum = errnum;
 }
 
+bool kvt_object_take_write(const struct kvt_backend *backend,
+                           struct kvt_object *object, uint64_t bytes)
+{
+    struct kvt_write_budget *writes = backend->args.writes;
+    if (writes->limit == 0 ||
+        kvt_write_budget_take(writes, kvt_clock_unix_ms(), bytes)) {
+        return true;
+    }
+    kvt_object_fail(backend, object, KVT_FAULT_FULL, -EDQUOT);
+    return false;
+}
+
+void kvt_object_return_write(const struct kvt_backend *backend, uint64_t bytes)
+{
+    kvt_write_budget_return(backend->args.writes, kvt_clock_unix_ms(), bytes);
+}
+
+void kvt_backend_spend_write(const struct kvt_backend *backend, uint64_t bytes)
+{
+    kvt_write_budget_spend(backend->args.writes, kvt_clock_unix_ms(), bytes);
+}
+
 void kvt_backend_log(const struct kvt_backend *backend,
                      enum kvt_log_level level, const char *format, ...)
 {

@@ -12,8 +12,11 @@
 #ifndef KVT_BACKEND_BACKEND_H
 #define KVT_BACKEND_BACKEND_H
 
+#include "core/clock.h"
 #include "core/status.h"
+#include "evict/write_budget.h"
 
+#include <errno.h>
 #include <kvtier/fs.h>
 #include <kvtier/kvtier.h>
 
@@ -74,6 +77,7 @@ struct kvt_backend_args {
     const struct kvt_handlers *handlers; /* live as long as the backend */
     struct kvt_fs *fs;                   /* mounted at the store's path */
     const char *path;                    /* of the store, for messages */
+    struct kvt_write_budget *writes; /* the store's, perhaps without limit */
     bool read_only;
 };
 
@@ -114,6 +118,16 @@ struct kvt_backend {
     bool shared; /* errors are those of a file system that hosts share, also
                     where the mount does not know that it is one */
 };
+
+/* The bytes that an offload of one object writes: taken out of what may be
+ * written in a day before they are, when it is known that they have to be.
+ * False: the object has failed. */
+bool kvt_object_take_write(const struct kvt_backend *backend,
+                           struct kvt_object *object, uint64_t bytes);
+/* They are not written after all. */
+void kvt_object_return_write(const struct kvt_backend *backend, uint64_t bytes);
+/* More is written than was taken: a second try, or what is carried over. */
+void kvt_backend_spend_write(const struct kvt_backend *backend, uint64_t bytes);
 
 /* Sets the result of an object; `rc` is 0 or a negative errno. */
 void kvt_object_fail(const struct kvt_backend *backend,

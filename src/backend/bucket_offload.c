@@ -64,6 +64,14 @@ static bool take_stored(struct bkt_op *op)
     return visible;
 }
 
+/* What an object adds to the bytes of a run: whole blocks of its value, its
+ * key, and its entries in record and table. */
+static uint64_t write_bytes(const struct bkt_op *op)
+{
+    return bkt_value_blocks(op->size) * KVT_BUCKET_BLOCK +
+           op->object->key.size + 2 * KVT_BUCKET_ENTRY_SIZE;
+}
+
 static bool is_there(struct bkt_op *op)
 {
     struct bkt *bkt = op->bb->bkt;
@@ -240,6 +248,9 @@ static void offload_granted(struct bkt_run *run, int rc)
     struct bkt_op *first = run->arg;
     struct bkt_batch *bb = first->bb;
     if (rc != 0) {
+        for (struct bkt_op *op = first; op != NULL; op = op->next) {
+            kvt_object_return_write(&bb->bkt->base, write_bytes(op));
+        }
         fail_ops(first, rc);
         run_over(bb);
         return;
@@ -287,6 +298,7 @@ static void offload_ended_run(struct bkt_run *run, int rc)
         for (struct bkt_op *op = first; op != NULL; op = op->next) {
             op->in_run = false;
             op->attempts++;
+            kvt_backend_spend_write(&bkt->base, write_bytes(op));
         }
         bb->next_op = 0;
     } else {
@@ -537,6 +549,8 @@ static void offload_ready(struct bkt_batch *bb)
         if (if_absent && is_there(op)) {
             kvt_bkt_op_fail(op, KVT_FAULT_EXISTS, 0);
         } else if (if_absent || !take_stored(op)) {
+            op->mine = kvt_object_take_write(&bb->bkt->base, op->object,
+                                             write_bytes(op));
             find_old(op);
         }
     }

@@ -51,8 +51,16 @@ static void publish(struct dist_op *op)
 
 /* Room --------------------------------------------------------------------- */
 
+static uint64_t write_bytes(const struct dist_op *op)
+{
+    return op->size + (op->batch->dist->writes_raw
+                           ? 0
+                           : kvt_object_file_overhead(&op->file));
+}
+
 static void refused(struct dist_op *op, int64_t rc)
 {
+    kvt_object_return_write(&op->batch->dist->base, write_bytes(op));
     switch (rc) {
     case DIST_ROOM_FULL:
         kvt_dist_op_fail(op, KVT_FAULT_FULL, 0);
@@ -86,9 +94,12 @@ static void room_came(struct kvt_fs_elem *elem)
 static void find_room(struct dist_op *op)
 {
     struct dist *dist = op->batch->dist;
-    uint64_t overhead =
-        dist->writes_raw ? 0 : kvt_object_file_overhead(&op->file);
-    op->charge = kvt_dist_charge(dist, op->size + overhead, op->size);
+    if (!kvt_object_take_write(&dist->base, op->object, write_bytes(op))) {
+        op->idle = true; /* says nothing of the mount */
+        kvt_dist_op_end(op);
+        return;
+    }
+    op->charge = kvt_dist_charge(dist, write_bytes(op), op->size);
     op->file.elem =
         (struct kvt_fs_elem){.op = KVT_FS_WAIT, .done = room_came, .arg = op};
     enum dist_room room = kvt_dist_claim(op);

@@ -73,6 +73,7 @@ struct fpk_op {
     uint8_t attempts;
     bool check_known;
     bool published;         /* this op wrote the file */
+    bool counted;           /* its bytes were taken from the day's */
     bool needs_room;        /* it is published after victims went */
     bool compared;          /* with the file's own bytes */
     unsigned char *scratch; /* where a comparison reads the file to */

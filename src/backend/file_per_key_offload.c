@@ -64,6 +64,30 @@ static void start_alone(struct fpk_op *op)
     start_round(op->batch, alone);
 }
 
+/* What may be written today ------------------------------------------------ */
+
+static uint64_t write_bytes(const struct fpk_op *op)
+{
+    return op->size + kvt_object_file_overhead(&op->file);
+}
+
+/* Once an object, however often it has to look for room. */
+static bool take_write(struct fpk_op *op)
+{
+    op->counted =
+        op->counted || kvt_object_take_write(&op->batch->fpk->base, op->object,
+                                             write_bytes(op));
+    return op->counted;
+}
+
+static void return_write(struct fpk_op *op)
+{
+    if (op->counted) {
+        kvt_object_return_write(&op->batch->fpk->base, write_bytes(op));
+        op->counted = false;
+    }
+}
+
 /* Publishing -------------------------------------------------------------- */
 
 static void set_fault(struct fpk_op *op, enum kvt_fault fault, int rc)
@@ -131,6 +155,7 @@ static void publish_again(struct fpk_eviction *eviction)
     int rc = eviction->rc;
     kvt_fpk_eviction_free(eviction);
     if (rc == 0) {
+        kvt_backend_spend_write(&op->batch->fpk->base, write_bytes(op));
         publish(op);
     } else if (rc == -ECANCELED) {
         fail_claimed(op, KVT_FAULT_REFUSED, 0);
@@ -355,6 +380,7 @@ static void claim_failed(struct round *round, struct fpk_op *op, bool was_new)
     }
     bool keys =
         budget->used.objects + op->charge.objects > budget->limit.objects;
+    return_write(op);
     set_fault(op, keys ? KVT_FAULT_KEYS : KVT_FAULT_FULL,
               possible ? 0 : -EFBIG);
     put(&round->ended, op);
@@ -367,6 +393,10 @@ static void claim(struct round *round, struct fpk_op *op)
     struct kvt_charge credit;
     if (op->entry != NULL && op->entry->busy) {
         classify(round, op); /* an earlier object took it as a victim */
+        return;
+    }
+    if (!take_write(op)) {
+        put(&round->ended, op);
         return;
     }
     bool was_new = op->entry == NULL;
@@ -418,7 +448,10 @@ static void room_made(struct fpk_eviction *eviction)
     for (struct fpk_op *op = take(&ops); op != NULL; op = take(&ops)) {
         if (rc == 0) {
             publish(op);
-        } else if (rc == -ECANCELED) {
+            continue;
+        }
+        return_write(op);
+        if (rc == -ECANCELED) {
             fail_claimed(op, KVT_FAULT_REFUSED, 0);
         } else {
             fail_claimed(op, KVT_FAULT_WRITE, rc);

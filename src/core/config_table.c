@@ -104,8 +104,8 @@ static const struct kvt_config_row core_rows[] = {
      .unit = "bytes",
      .default_text = "0",
      .max = KVT_CONFIG_SIZE_MAX,
-     .help = "Bytes that may be written in 24 hours, to spare the device; 0 "
-             "is no budget."},
+     .help = "Bytes that offloads may write in 24 hours, to spare the device; "
+             "what goes beyond is dropped. 0 is no budget."},
     {.key = "eviction",
      .type = KVT_CONFIG_ENUM,
      .default_text = "lru",

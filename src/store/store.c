@@ -80,27 +80,6 @@ static int copy_arguments(struct kvt_store *store,
     return KVT_OK;
 }
 
-/* Settings of the table that nothing in this build keeps: a value that would
- * be ignored is refused. */
-static int check_kept(const struct kvt_config *config, struct kvt_error *err)
-{
-    static const char *const keys[] = {"write_budget_per_day"};
-    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
-        struct kvt_setting setting;
-        int rc = kvt_config_get(config, keys[i], &setting, err);
-        if (rc != KVT_OK) {
-            return rc;
-        }
-        if (strcmp(setting.value, setting.default_value) != 0) {
-            return kvt_error_set(
-                err, KVT_ERR_NOT_SUPPORTED, 0, keys[i], "leave it out",
-                "%s = %s (from %s) cannot be kept by this version", keys[i],
-                setting.value, setting.source);
-        }
-    }
-    return KVT_OK;
-}
-
 static int mount(struct kvt_store *store, struct kvt_error *err)
 {
     store->path = strdup(kvt_config_store_path(store->config));
@@ -127,6 +106,17 @@ static void tell_fallback(struct kvt_store *store)
     }
 }
 
+/* What was written today counts on, over restarts. */
+static int keep_writes(struct kvt_store *store, struct kvt_error *err)
+{
+    int rc = kvt_write_keeper_start(&store->writes, store->backend);
+    return rc == 0 ? KVT_OK
+                   : kvt_error_set(
+                         err, kvt_status_of(KVT_FAULT_WRITE, -rc, false), -rc,
+                         store->path, "check the file system under the store",
+                         "keeping what was written today: %s", strerror(-rc));
+}
+
 static int open_backend(struct kvt_store *store, struct kvt_error *err)
 {
     const char *name = kvt_config_text(store->config, "backend");
@@ -134,10 +124,7 @@ static int open_backend(struct kvt_store *store, struct kvt_error *err)
     if (ops == NULL) {
         return KVT_ERR_NOT_SUPPORTED;
     }
-    int rc = check_kept(store->config, err);
-    if (rc == KVT_OK) {
-        rc = mount(store, err);
-    }
+    int rc = mount(store, err);
     if (rc != KVT_OK) {
         return rc;
     }
@@ -146,11 +133,13 @@ static int open_backend(struct kvt_store *store, struct kvt_error *err)
                                     .handlers = &store->handlers,
                                     .fs = store->fs,
                                     .path = store->path,
+                                    .writes = &store->writes.budget,
                                     .read_only = store->read_only};
     rc = ops->open(&args, &store->backend, err);
     bool checks = ops->check != NULL &&
                   kvt_config_bool(store->config, "distributed.health_check");
-    return rc == KVT_OK && checks ? ops->check(store->backend, err) : rc;
+    rc = rc == KVT_OK && checks ? ops->check(store->backend, err) : rc;
+    return rc == KVT_OK ? keep_writes(store, err) : rc;
 }
 
 static void *close_store(void *arg)
@@ -201,6 +190,8 @@ int kvt_store_open(const struct kvt_config *config,
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     pthread_cond_init(&store->reaper.work, &monotonic);
     pthread_condattr_destroy(&monotonic);
+    kvt_write_keeper_init(&store->writes,
+                          kvt_config_u64(config, "write_budget_per_day"));
     rc = copy_arguments(store, config, handlers, err);
     if (rc == KVT_OK) {
         rc = open_backend(store, err);
@@ -247,6 +238,7 @@ void kvt_store_close(struct kvt_store *store)
         kvt_fs_queue_close(store->idle_queues[i]);
     }
     free(store->idle_queues);
+    kvt_write_keeper_stop(&store->writes);
     if (store->backend != NULL) {
         store->backend->ops->close(store->backend);
     }
@@ -482,9 +474,17 @@ int kvt_health_check(struct kvt_store *store, struct kvt_error *err)
                          "health check: asking the mount: %s", strerror(-rc));
 }
 
+/* Is anything left of what may be written today? */
+static bool may_write(struct kvt_store *store)
+{
+    struct kvt_write_budget *budget = &store->writes.budget;
+    return budget->limit == 0 ||
+           kvt_write_budget_spent(budget, kvt_clock_unix_ms()) < budget->limit;
+}
+
 int kvt_is_offload_enabled(struct kvt_store *store)
 {
-    return kvt_store_usable(store, false, NULL) == KVT_OK &&
+    return kvt_store_usable(store, false, NULL) == KVT_OK && may_write(store) &&
            store->backend->ops->offload_enabled(store->backend);
 }
 
@@ -520,6 +520,11 @@ int kvt_stats(struct kvt_store *store, struct kvt_stats *stats)
     all.effective.fallback_reason = kvt_fs_fallback_reason(store->fs);
     store->backend->ops->stats(store->backend, &all);
     fill_health(store, &all);
+    all.writes.budget = store->writes.budget.limit;
+    all.writes.day_bytes =
+        kvt_write_budget_spent(&store->writes.budget, kvt_clock_unix_ms());
+    all.writes.dropped_objects =
+        kvt_write_budget_dropped(&store->writes.budget);
     kvt_fs_counters(store->fs, &counters);
     all.adapter.submissions = counters.submissions;
     all.adapter.transfers = counters.transfers;

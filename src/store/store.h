@@ -12,7 +12,7 @@
 #ifndef KVT_STORE_STORE_H
 #define KVT_STORE_STORE_H
 
-#include "backend/backend.h"
+#include "backend/write_keeper.h"
 
 #include <pthread.h>
 
@@ -60,6 +60,7 @@ struct kvt_store {
     struct kvt_backend *backend;
     uint64_t object_size_max;
     uint32_t deadline_ms; /* of batches that name none; 0 = none */
+    struct kvt_write_keeper writes;
     double open_seconds;
 
     pthread_mutex_t mutex;
