@@ -15,6 +15,7 @@
  * are never held together, nor across an element. */
 #define _GNU_SOURCE /* RUSAGE_THREAD */
 #include "fs/fs_core.h"
+#include "fs/pool_line.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -51,10 +52,8 @@ struct pool_queue {
     struct kvt_fs_elem **now_end;
     bool shared; /* the last large one went to a thread */
     /* under pool->mutex */
-    struct kvt_fs_elem *unstarted;
+    struct kvt_pool_place place;
     struct kvt_fs_elem **unstarted_end;
-    struct pool_queue *next; /* in the pool's line of queues with work */
-    bool in_line;
     /* under mutex */
     pthread_mutex_t mutex;
     pthread_cond_t some_done;
@@ -70,9 +69,8 @@ struct kvt_fs_pool {
     uint32_t threads_max;
     pthread_mutex_t mutex;
     pthread_cond_t work;
-    struct pool_queue *line; /* queues with unstarted elements */
-    struct pool_queue **line_end;
-    struct kvt_fs_elem *aside; /* elements beside a ring */
+    struct kvt_pool_lines lines; /* queues with unstarted elements */
+    struct kvt_fs_elem *aside;   /* elements beside a ring */
     struct kvt_fs_elem **aside_end;
     uint32_t threads_started;
     uint32_t idle;  /* threads that wait and were not called */
@@ -86,17 +84,23 @@ struct kvt_fs_pool {
     pthread_t threads[];
 };
 
+static struct pool_queue *queue_of(struct kvt_pool_place *place)
+{
+    return (struct pool_queue *)((char *)place -
+                                 offsetof(struct pool_queue, place));
+}
+
 /* Takes one chain of the queue; pool->mutex is held. */
 static struct kvt_fs_elem *take_chain(struct pool_queue *queue)
 {
-    struct kvt_fs_elem *first = queue->unstarted;
+    struct kvt_fs_elem *first = queue->place.unstarted;
     struct kvt_fs_elem *last = first;
     while ((last->flags & KVT_FS_THEN) != 0) {
         last = last->next;
     }
-    queue->unstarted = last->next;
-    if (queue->unstarted == NULL) {
-        queue->unstarted_end = &queue->unstarted;
+    queue->place.unstarted = last->next;
+    if (queue->place.unstarted == NULL) {
+        queue->unstarted_end = &queue->place.unstarted;
     }
     last->next = NULL;
     __atomic_fetch_sub(&queue->pool->unstarted, 1, __ATOMIC_RELAXED);
@@ -107,27 +111,13 @@ static struct kvt_fs_elem *take_chain(struct pool_queue *queue)
  * pool->mutex is held. */
 static struct kvt_fs_elem *take_turn(struct kvt_fs_pool *pool)
 {
-    struct pool_queue *queue = pool->line;
-    while (queue != NULL) {
-        pool->line = queue->next;
-        if (pool->line == NULL) {
-            pool->line_end = &pool->line;
-        }
-        queue->next = NULL;
-        queue->in_line = false;
-        if (queue->unstarted != NULL) {
-            break;
-        }
-        queue = pool->line; /* its poller took the rest */
-    }
-    if (queue == NULL) {
+    struct kvt_pool_place *place = kvt_pool_next(&pool->lines);
+    if (place == NULL) {
         return NULL;
     }
-    struct kvt_fs_elem *chain = take_chain(queue);
-    if (queue->unstarted != NULL) {
-        *pool->line_end = queue;
-        pool->line_end = &queue->next;
-        queue->in_line = true;
+    struct kvt_fs_elem *chain = take_chain(queue_of(place));
+    if (place->unstarted != NULL) {
+        kvt_pool_line_up(&pool->lines, place);
     }
     return chain;
 }
@@ -321,11 +311,7 @@ static void line_up(struct pool_queue *queue, struct kvt_fs_elem *first,
     *queue->unstarted_end = first;
     queue->unstarted_end = &last->next;
     __atomic_fetch_add(&pool->unstarted, chains, __ATOMIC_RELAXED);
-    if (!queue->in_line) {
-        *pool->line_end = queue;
-        pool->line_end = &queue->next;
-        queue->in_line = true;
-    }
+    kvt_pool_line_up(&pool->lines, &queue->place);
     /* what has a deadline may hang, and must not keep others from starting */
     bool may_hang = (first->flags & KVT_FS_NOT_INLINE) != 0;
     if (call_workers(pool, chains, may_hang) != 0) {
@@ -479,8 +465,8 @@ static struct kvt_fs_elem *take_own(struct pool_queue *queue)
         return chain;
     }
     pthread_mutex_lock(&pool->mutex);
-    if (poller_may_take(queue, queue->unstarted) &&
-        !waits(queue, queue->unstarted)) {
+    if (poller_may_take(queue, queue->place.unstarted) &&
+        !waits(queue, queue->place.unstarted)) {
         chain = take_chain(queue);
     }
     pthread_mutex_unlock(&pool->mutex);
@@ -669,7 +655,7 @@ static int pool_queue_open(struct kvt_fs *fs, uint32_t depth, bool poll_works,
     pthread_mutex_init(&queue->mutex, NULL);
     queue->pool = fs->core->pool;
     queue->poll_works = poll_works;
-    queue->unstarted_end = &queue->unstarted;
+    queue->unstarted_end = &queue->place.unstarted;
     queue->mine_end = &queue->mine;
     queue->now_end = &queue->now;
     queue->done_end = &queue->done;
@@ -682,16 +668,7 @@ static void leave_line(struct pool_queue *queue)
 {
     struct kvt_fs_pool *pool = queue->pool;
     pthread_mutex_lock(&pool->mutex);
-    if (queue->in_line) {
-        struct pool_queue **at = &pool->line;
-        while (*at != queue) {
-            at = &(*at)->next;
-        }
-        *at = queue->next;
-        if (pool->line_end == &queue->next) {
-            pool->line_end = at;
-        }
-    }
+    kvt_pool_leave(&pool->lines, &queue->place);
     pthread_mutex_unlock(&pool->mutex);
 }
 
@@ -749,7 +726,7 @@ struct kvt_fs_pool *kvt_fs_pool_open(struct kvt_fs *fs, uint32_t threads)
     pool->threads_max = threads;
     long processors = sysconf(_SC_NPROCESSORS_ONLN);
     pool->processors = processors > 0 ? (uint32_t)processors : 1;
-    pool->line_end = &pool->line;
+    kvt_pool_lines_init(&pool->lines);
     pool->aside_end = &pool->aside;
     pthread_mutex_init(&pool->mutex, NULL);
     pthread_cond_init(&pool->work, NULL);

@@ -1,5 +1,7 @@
 /* Submitted batches: a few I/O threads, each with a queue of its own, start
- * them as they come and keep as many under way as the queue is deep. */
+ * them as they come and keep as many under way as the queue is deep. What
+ * writes all goes to the last of them: behind a queue full of offloads a load
+ * would wait for the device's slower half. */
 #include "store/store.h"
 
 #include "core/clock.h"
@@ -19,6 +21,11 @@ struct kvt_submitted {
     struct kvt_store *store;
     struct kvt_request *request;
 };
+
+static bool writes(enum kvt_batch_op op)
+{
+    return op == KVT_BATCH_OFFLOAD || op == KVT_BATCH_REMOVE;
+}
 
 static void hand_out(struct kvt_store *store, struct kvt_request *request)
 {
@@ -74,6 +81,9 @@ static void request_finished(struct kvt_batch *batch)
     struct kvt_submitted *submitted = batch->arg;
     if (batch->deadline_ns != 0) {
         timed_remove(submitted);
+    }
+    if (writes(batch->op)) {
+        __atomic_fetch_sub(&submitted->io->writing, 1, __ATOMIC_RELAXED);
     }
     struct kvt_request *request = submitted->request;
     request->result =
@@ -202,6 +212,21 @@ void kvt_io_threads_stop(struct kvt_store *store)
 
 /* The interface ------------------------------------------------------------ */
 
+/* Loads take turns, at threads where nothing is written. */
+static struct kvt_io_thread *choose_thread(struct kvt_store *store,
+                                           enum kvt_batch_op op)
+{
+    struct kvt_io_thread *last = &store->io[KVT_IO_THREADS - 1];
+    if (writes(op)) {
+        return last->running ? last : &store->io[0];
+    }
+    unsigned turn = __atomic_fetch_add(&store->io_next, 1, __ATOMIC_RELAXED);
+    struct kvt_io_thread *io = &store->io[turn % KVT_IO_THREADS];
+    bool free =
+        io->running && __atomic_load_n(&io->writing, __ATOMIC_RELAXED) == 0;
+    return free ? io : &store->io[0];
+}
+
 int kvt_submit(struct kvt_store *store, struct kvt_request *request)
 {
     if (request == NULL || request->size != sizeof *request ||
@@ -230,12 +255,13 @@ int kvt_submit(struct kvt_store *store, struct kvt_request *request)
         .arg = submitted};
     request->internal = submitted;
     request->next = NULL;
-    unsigned turn = __atomic_fetch_add(&store->io_next, 1, __ATOMIC_RELAXED);
-    struct kvt_io_thread *io = &store->io[turn % KVT_IO_THREADS];
-    io = io->running ? io : &store->io[0];
+    struct kvt_io_thread *io = choose_thread(store, request->op);
     pthread_mutex_lock(&io->mutex);
     bool closing = io->stop;
     if (!closing) {
+        if (writes(request->op)) {
+            __atomic_fetch_add(&io->writing, 1, __ATOMIC_RELAXED);
+        }
         *io->inbox_end = request;
         io->inbox_end = &request->next;
     }

@@ -29,6 +29,7 @@ struct kvt_io_thread {
     struct kvt_request *inbox; /* under mutex; oldest first */
     struct kvt_request **inbox_end;
     bool stop;                   /* under mutex */
+    unsigned writing;            /* atomic: batches that write */
     struct kvt_submitted *timed; /* batches under way that have a deadline */
 };
 
