@@ -137,6 +137,8 @@ KVT_API void kvt_store_close(struct kvt_store *store);
 enum kvt_batch_flags {
     KVT_IF_ABSENT = 1, /* offload: an object that exists fails with
                           KVT_ERR_OBJECT_ALREADY_EXISTS */
+    KVT_NO_WAIT = 2,   /* offload: an object that would have to wait for others
+                          fails at once */
 };
 
 /* Options of a batch. Start from KVT_BATCH_OPTIONS_INIT; null means that. */
@@ -167,6 +169,15 @@ struct kvt_batch_options {
  * are unspecified; bytes of the slices behind the object are, too; nothing
  * outside the slices is ever written. A repeated key is allowed in load,
  * exists and remove.
+ *
+ * With KVT_NO_WAIT an offload never waits for what others do: an object whose
+ * key somebody else is writing, or for which there is no room before something
+ * is evicted, fails at once with KVT_ERR_UNABLE_OFFLOAD, errnum EAGAIN, and is
+ * not written. Room is made all the same, for those that come later. In
+ * `bucket` that is also when the next bucket is not ready, as right after the
+ * store was opened; in `distributed` with a limit, before its files have been
+ * counted. `file_per_key` makes room within the batch, by removing files, and
+ * does so also then. Writing itself takes its time.
  *
  * An object beyond `write_budget_per_day` is dropped at once: it fails with
  * KVT_ERR_UNABLE_OFFLOAD, errnum EDQUOT, and is counted in kvt_stats. One that

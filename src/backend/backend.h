@@ -48,6 +48,12 @@ struct kvt_batch {
     void *arg;
 };
 
+/* May its objects not wait for others? */
+static inline bool kvt_batch_hurries(const struct kvt_batch *batch)
+{
+    return batch->op == KVT_BATCH_OFFLOAD && (batch->flags & KVT_NO_WAIT) != 0;
+}
+
 static inline void kvt_batch_finish(struct kvt_batch *batch)
 {
     batch->finished(batch);

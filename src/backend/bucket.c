@@ -388,6 +388,17 @@ static void turn_came(struct kvt_fs_elem *elem)
     kvt_bkt_batch_drop(bb);
 }
 
+/* Its turn, or no object. Mutex held. */
+static void take_turn_now(struct bkt_batch *bb, struct bkt_op *op,
+                          struct kvt_turn *turn)
+{
+    bool had = shares_turn(bb, bb->at) && bb->ops[bb->sorted[bb->at - 1]].mine;
+    op->has_turn = !had && kvt_turn_try(&bb->bkt->turns, turn);
+    if (!had && !op->has_turn) {
+        kvt_bkt_op_fail(op, KVT_FAULT_FULL, -EAGAIN);
+    }
+}
+
 static void take_more_turns(struct bkt_batch *bb)
 {
     struct bkt *bkt = bb->bkt;
@@ -398,7 +409,9 @@ static void take_more_turns(struct bkt_batch *bb)
         struct bkt_op *op = &bb->ops[bb->sorted[bb->at]];
         struct kvt_turn *turn = &bb->turns[bb->at];
         turn->hash = op->hash;
-        if (!shares_turn(bb, bb->at)) {
+        if (kvt_batch_hurries(bb->batch)) {
+            take_turn_now(bb, op, turn);
+        } else if (!shares_turn(bb, bb->at)) {
             bb->wait.done = turn_came;
             op->has_turn =
                 kvt_turn_take(&bkt->turns, turn, bb->batch->queue, &bb->wait);
@@ -533,6 +546,7 @@ static void bkt_close(struct kvt_backend *backend)
         kvt_bkt_keeper_stop(bkt);
         kvt_bkt_checkpoint_write(bkt);
     }
+    kvt_bkt_line_clear(bkt);
     close_files(bkt);
     kvt_fs_unlock(bkt->lock);
     kvt_place_index_fini(&bkt->index);

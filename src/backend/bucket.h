@@ -148,6 +148,9 @@ struct bkt_run {
     struct bkt_batch *owner; /* null when it is no batch's */
     bool kills_only;         /* may use the reserve */
     bool forced;             /* may pass the limit: what it says lets more go */
+    bool at_once;            /* is granted a place now, or refused */
+    bool stand_in;           /* for one that was refused: room is made for it,
+                                and then it goes */
     void (*granted)(struct bkt_run *run, int rc);
     void (*ended)(struct bkt_run *run, int rc);
     void *arg;
@@ -405,7 +408,8 @@ struct bkt_run *kvt_bkt_run_new(struct bkt *bkt, uint32_t entries,
 /* The batch is through with it. */
 void kvt_bkt_run_drop(struct bkt_run *run);
 /* Gets it a place in the log: `granted` is called on its queue's thread,
- * perhaps before this returns, with 0 or why there is none. */
+ * perhaps before this returns, with 0 or why there is none; with -EAGAIN when
+ * one that is wanted at once would have to wait. */
 void kvt_bkt_run_start(struct bkt_run *run);
 /* Writes it: the owner has put entries and keys into the record; `slices` are
  * record and values. `ended` is called on its queue's thread with 0, or with
@@ -417,8 +421,6 @@ void kvt_bkt_run_write(struct bkt_run *run, const struct kvt_slice *slices,
 void kvt_bkt_run_settle(struct bkt_run *run);
 /* The batch's deadline passed: a run that waits is told. */
 void kvt_bkt_run_expire(struct bkt_run *run);
-/* What has to be free for it. */
-struct kvt_charge kvt_bkt_run_need(const struct bkt_run *run);
 /* What is missing for it. Mutex held. */
 struct kvt_charge kvt_bkt_shortage(const struct bkt *bkt,
                                    const struct bkt_run *run);
@@ -426,6 +428,8 @@ struct kvt_charge kvt_bkt_shortage(const struct bkt *bkt,
 void kvt_bkt_line_pump(struct bkt *bkt);
 /* The first run of the line gets nothing. Mutex held. */
 void kvt_bkt_line_refuse(struct bkt *bkt, int rc);
+/* Nobody starts runs any more: what stands in for others goes. */
+void kvt_bkt_line_clear(struct bkt *bkt);
 /* A place at once, for a run of whoever may not wait for the keeper: makes a
  * bucket when there is none. */
 int kvt_bkt_run_place(struct bkt_run *run);
@@ -463,6 +467,8 @@ int kvt_bkt_seal(struct bkt *bkt, struct bkt_bucket *bucket);
 /* bucket_make.c: makes a spare bucket when there is none; `forced`: also
  * when the limit is reached (kills make room later). */
 int kvt_bkt_make_bucket(struct bkt *bkt, bool forced);
+/* What has to be free for a run. */
+struct kvt_charge kvt_bkt_run_need(const struct bkt_run *run);
 /* Does the limit stand against one more? Mutex held. */
 bool kvt_bkt_lacks_bucket_room(const struct bkt *bkt);
 /* The names of a writer's buckets survive a power loss. */

@@ -225,26 +225,6 @@ static void take_place(struct bkt *bkt, struct bkt_run *run,
     kvt_bkt_pin(bucket);
 }
 
-struct kvt_charge kvt_bkt_run_need(const struct bkt_run *run)
-{
-    struct kvt_charge need = run->charge;
-    uint64_t reserve = run->bkt->reserve;
-    need.allocated += run->kills_only ? reserve / 2 : reserve;
-    return need;
-}
-
-struct kvt_charge kvt_bkt_shortage(const struct bkt *bkt,
-                                   const struct bkt_run *run)
-{
-    struct kvt_charge short_of =
-        kvt_budget_shortage(&bkt->budget, kvt_bkt_run_need(run));
-    /* a limit that is passed already stops only who needs more of it */
-    return (struct kvt_charge){
-        .allocated = short_of.allocated,
-        .values = run->charge.values > 0 ? short_of.values : 0,
-        .objects = run->charge.objects > 0 ? short_of.objects : 0};
-}
-
 /* 0; -EAGAIN: later; or why it never gets one. */
 static int try_place(struct bkt *bkt, struct bkt_run *run)
 {
@@ -264,10 +244,51 @@ static int try_place(struct bkt *bkt, struct bkt_run *run)
         (bkt->device_full && (!run->kills_only || run->attempts > 0))) {
         return -EAGAIN;
     }
+    if (run->stand_in) {
+        return -ECANCELED;
+    }
     take_riders(bkt, run);
     kvt_budget_claim(&bkt->budget, run->charge, (struct kvt_charge){0});
     take_place(bkt, run, bucket);
     return 0;
+}
+
+static void stand_at_the_end(struct bkt *bkt, struct bkt_run *run)
+{
+    run->state = BKT_RUN_IN_LINE;
+    run->next = NULL;
+    *bkt->line_end = run;
+    bkt->line_end = &run->next;
+    pthread_cond_broadcast(&bkt->work); /* it may find that none comes */
+}
+
+/* One that does not wait, so that there is room for the next one like it. Who
+ * stands in line already has room made. Mutex held. */
+static void leave_stand_in(struct bkt *bkt, const struct bkt_run *run)
+{
+    struct bkt_run *stand_in =
+        bkt->line == NULL ? calloc(1, sizeof *stand_in) : NULL;
+    if (stand_in != NULL) {
+        stand_in->bkt = bkt;
+        stand_in->stand_in = true;
+        stand_in->charge = run->charge;
+        stand_in->entry_count = run->entry_count;
+        stand_in->blocks = run->blocks;
+        stand_at_the_end(bkt, stand_in);
+    }
+}
+
+/* Tells a run that has left the line. */
+static void tell(struct bkt_run *run, int rc)
+{
+    if (run->state == BKT_RUN_IN_LINE) {
+        run->state = BKT_RUN_NEW;
+    }
+    if (run->stand_in) {
+        run_free(run);
+    } else {
+        kvt_fs_post(&run->wait, rc);
+    }
 }
 
 void kvt_bkt_run_start(struct bkt_run *run)
@@ -276,18 +297,17 @@ void kvt_bkt_run_start(struct bkt_run *run)
     pthread_mutex_lock(&bkt->mutex);
     bool first = bkt->line == NULL || run->kills_only;
     int rc = first ? try_place(bkt, run) : -EAGAIN;
-    if (rc == -EAGAIN) {
-        run->state = BKT_RUN_IN_LINE;
+    bool refused = rc == -EAGAIN && run->at_once;
+    if (refused) {
+        leave_stand_in(bkt, run);
+    } else if (rc == -EAGAIN) {
         run->wait.done = line_told;
         run->wait.arg = run;
         kvt_fs_expect(run->queue, &run->wait);
-        run->next = NULL;
-        *bkt->line_end = run;
-        bkt->line_end = &run->next;
-        pthread_cond_broadcast(&bkt->work); /* it may find that none comes */
+        stand_at_the_end(bkt, run);
     }
     pthread_mutex_unlock(&bkt->mutex);
-    if (rc != -EAGAIN) {
+    if (rc != -EAGAIN || refused) {
         run->granted(run, rc);
     }
 }
@@ -299,10 +319,7 @@ static void leave_line(struct bkt *bkt, struct bkt_run **at, int rc)
     if (bkt->line_end == &run->next) {
         bkt->line_end = at;
     }
-    if (run->state == BKT_RUN_IN_LINE) {
-        run->state = BKT_RUN_NEW;
-    }
-    kvt_fs_post(&run->wait, rc);
+    tell(run, rc);
 }
 
 void kvt_bkt_line_pump(struct bkt *bkt)
@@ -319,12 +336,16 @@ void kvt_bkt_line_pump(struct bkt *bkt)
         if (next == NULL) {
             bkt->line_end = &bkt->line;
         }
-        if (run->state == BKT_RUN_IN_LINE) {
-            run->state = BKT_RUN_NEW;
-        }
-        kvt_fs_post(&run->wait, rc);
+        tell(run, rc);
     }
     bkt->room_wanted = false;
+}
+
+void kvt_bkt_line_clear(struct bkt *bkt)
+{
+    while (bkt->line != NULL) {
+        kvt_bkt_line_refuse(bkt, -ECANCELED);
+    }
 }
 
 void kvt_bkt_line_refuse(struct bkt *bkt, int rc)

@@ -84,6 +84,26 @@ static int make_file(struct bkt *bkt, uint64_t number, uint64_t sequence,
     return 0;
 }
 
+struct kvt_charge kvt_bkt_run_need(const struct bkt_run *run)
+{
+    struct kvt_charge need = run->charge;
+    uint64_t reserve = run->bkt->reserve;
+    need.allocated += run->kills_only ? reserve / 2 : reserve;
+    return need;
+}
+
+struct kvt_charge kvt_bkt_shortage(const struct bkt *bkt,
+                                   const struct bkt_run *run)
+{
+    struct kvt_charge short_of =
+        kvt_budget_shortage(&bkt->budget, kvt_bkt_run_need(run));
+    /* a limit that is passed already stops only who needs more of it */
+    return (struct kvt_charge){
+        .allocated = short_of.allocated,
+        .values = run->charge.values > 0 ? short_of.values : 0,
+        .objects = run->charge.objects > 0 ? short_of.objects : 0};
+}
+
 bool kvt_bkt_lacks_bucket_room(const struct bkt *bkt)
 {
     struct kvt_charge need = {.allocated = own_bytes(bkt) + bkt->reserve / 2};

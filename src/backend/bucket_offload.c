@@ -243,6 +243,17 @@ static void run_over(struct bkt_batch *bb)
     kvt_bkt_batch_drop(bb);
 }
 
+static void fail_ungranted(struct bkt_op *first, int rc)
+{
+    if (rc != -EAGAIN) {
+        fail_ops(first, rc);
+        return;
+    }
+    for (struct bkt_op *op = first; op != NULL; op = op->next) {
+        kvt_bkt_op_fail(op, KVT_FAULT_FULL, rc); /* it may not wait */
+    }
+}
+
 static void offload_granted(struct bkt_run *run, int rc)
 {
     struct bkt_op *first = run->arg;
@@ -251,7 +262,7 @@ static void offload_granted(struct bkt_run *run, int rc)
         for (struct bkt_op *op = first; op != NULL; op = op->next) {
             kvt_object_return_write(&bb->bkt->base, write_bytes(op));
         }
-        fail_ops(first, rc);
+        fail_ungranted(first, rc);
         run_over(bb);
         return;
     }
@@ -329,6 +340,7 @@ static int start_run(struct bkt_batch *bb, struct bkt_op *first,
     run->granted = offload_granted;
     run->ended = offload_ended_run;
     run->arg = first;
+    run->at_once = kvt_batch_hurries(bb->batch);
     kvt_bkt_run_start(run);
     return 0;
 }
@@ -341,8 +353,11 @@ static void start_runs(struct bkt_batch *bb)
         return;
     }
     bb->starting_runs = true;
-    while (!bb->expired && bb->runs_under_way < BKT_BATCH_RUNS_MAX &&
-           next_op(bb) != NULL) {
+    /* one that may not wait is not to be refused for what runs before it */
+    uint32_t most = kvt_batch_hurries(bb->batch) && bb->bkt->runs_max == 1
+                        ? 1
+                        : BKT_BATCH_RUNS_MAX;
+    while (!bb->expired && bb->runs_under_way < most && next_op(bb) != NULL) {
         struct measure sum = {0};
         struct bkt_op *first = collect(bb, &sum);
         bb->pending++;
@@ -355,6 +370,7 @@ static void start_runs(struct bkt_batch *bb)
         }
     }
     for (struct bkt_op *op; bb->expired && (op = next_op(bb)) != NULL;) {
+        kvt_object_return_write(&bb->bkt->base, write_bytes(op));
         kvt_bkt_op_fail(op, KVT_FAULT_WRITE, -ETIMEDOUT);
     }
     bb->starting_runs = false;

@@ -150,6 +150,8 @@ void kvt_dist_late_done(struct dist_op *op);
 /* True when the op's element waits until the outcome of an earlier publish of
  * its key is known; it is then posted 0. */
 bool kvt_dist_late_wait(struct dist_op *op);
+/* Is there one whose outcome is not known? */
+bool kvt_dist_late_known(const struct dist_op *op);
 /* Takes a waiting op out of whatever it waits in; false when it was told. */
 bool kvt_dist_stop_waiting(struct dist_op *op);
 

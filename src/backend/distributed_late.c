@@ -71,14 +71,30 @@ void kvt_dist_late_done(struct dist_op *op)
     pthread_mutex_unlock(&dist->mutex);
 }
 
+/* Of the op's key. Mutex held. */
+static struct dist_late *find_late(const struct dist_op *op)
+{
+    struct dist_late *late = op->batch->dist->lates;
+    while (late != NULL && late->hash != op->file.key_hash.low) {
+        late = late->next;
+    }
+    return late;
+}
+
+bool kvt_dist_late_known(const struct dist_op *op)
+{
+    struct dist *dist = op->batch->dist;
+    pthread_mutex_lock(&dist->mutex);
+    bool known = find_late(op) != NULL;
+    pthread_mutex_unlock(&dist->mutex);
+    return known;
+}
+
 bool kvt_dist_late_wait(struct dist_op *op)
 {
     struct dist *dist = op->batch->dist;
     pthread_mutex_lock(&dist->mutex);
-    struct dist_late *late = dist->lates;
-    while (late != NULL && late->hash != op->file.key_hash.low) {
-        late = late->next;
-    }
+    struct dist_late *late = find_late(op);
     if (late != NULL) {
         op->waits = true;
         kvt_fs_expect(op->batch->batch->queue, &op->file.elem);

@@ -136,6 +136,9 @@ enum dist_room kvt_dist_claim(struct dist_op *op)
         claim(limit, op->charge);
     } else if (!limit->evicts && is_fresh(limit)) {
         room = refusal(limit, op->charge);
+    } else if (kvt_batch_hurries(op->batch->batch)) {
+        limit->wanted = op->charge;
+        room = DIST_ROOM_LATER;
     } else {
         struct dist_op **end = &limit->waiters;
         while (*end != NULL) {
@@ -148,7 +151,7 @@ enum dist_room kvt_dist_claim(struct dist_op *op)
         room = DIST_ROOM_WAITS;
     }
     pthread_mutex_unlock(&dist->mutex);
-    if (room == DIST_ROOM_WAITS) {
+    if (room == DIST_ROOM_WAITS || room == DIST_ROOM_LATER) {
         kvt_dist_janitor_wake(dist);
     }
     return room;
@@ -324,11 +327,14 @@ static struct kvt_charge give_room(struct dist *dist, bool *waits, bool *fresh)
         claim(limit, limit->waiters->charge);
         tell_first(limit, 0);
     }
-    *waits = limit->waiters != NULL;
+    if (limit->counted && fits(limit, limit->wanted)) {
+        limit->wanted = (struct kvt_charge){0};
+    }
+    *waits = limit->waiters != NULL || limit->wanted.objects > 0;
     *fresh = is_fresh(limit);
     if (*waits) {
         struct kvt_budget budget = {.limit = limit->most, .used = limit->used};
-        struct kvt_charge need = {0};
+        struct kvt_charge need = limit->wanted;
         for (struct dist_op *op = limit->waiters; op != NULL; op = op->next) {
             struct kvt_charge all = sum_of(need, op->charge);
             if (!kvt_charge_covers(limit->most, all)) {
@@ -353,8 +359,10 @@ static void refuse(struct dist *dist, int rc, bool all)
                           ? (int)refusal(limit, limit->waiters->charge)
                           : rc;
             tell_first(limit, why);
+        } else {
+            limit->wanted = (struct kvt_charge){0};
         }
-    } while (all && limit->waiters != NULL);
+    } while (all && (limit->waiters != NULL || limit->wanted.objects > 0));
     pthread_mutex_unlock(&dist->mutex);
 }
 

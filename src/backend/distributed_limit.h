@@ -39,6 +39,7 @@ struct dist_limit {
     int64_t counted_ns;
     int64_t took_ns;
     struct dist_op *waiters;    /* for room, oldest first */
+    struct kvt_charge wanted;   /* of one that did not wait; 0: of none */
     struct dist_recent *recent; /* null without a limit */
     uint64_t evicted_objects;
     /* One pass at a time counts or evicts; `oldest` is its own. Taken before
@@ -63,6 +64,7 @@ enum dist_room {
     DIST_ROOM_KEYS,    /* too many objects, likewise */
     DIST_ROOM_NEVER,   /* more than the limit */
     DIST_ROOM_REFUSED, /* the eviction handler said no */
+    DIST_ROOM_LATER,   /* it does not wait; room is being made */
 };
 
 /* Claims op->charge. */

@@ -71,6 +71,10 @@ static void refused(struct dist_op *op, int64_t rc)
     case DIST_ROOM_NEVER:
         kvt_dist_op_fail(op, KVT_FAULT_FULL, -EFBIG);
         break;
+    case DIST_ROOM_LATER:
+        op->idle = true; /* says nothing of the mount */
+        kvt_dist_op_fail(op, KVT_FAULT_FULL, -EAGAIN);
+        break;
     case DIST_ROOM_REFUSED:
         kvt_dist_op_fail(op, KVT_FAULT_REFUSED, 0);
         break;
@@ -264,6 +268,11 @@ static void start_one(struct dist_op *op)
     struct dist *dist = op->batch->dist;
     op->file.elem = (struct kvt_fs_elem){
         .op = KVT_FS_WAIT, .done = outcome_came, .arg = op};
+    if (kvt_batch_hurries(op->batch->batch) && kvt_dist_late_known(op)) {
+        op->idle = true;
+        kvt_dist_op_fail(op, KVT_FAULT_FULL, -EAGAIN);
+        return;
+    }
     if (kvt_dist_late_wait(op)) {
         return;
     }

@@ -267,6 +267,11 @@ static void wait_for_turn(struct round *round, struct fpk_op *op,
                           struct kvt_key_entry *entry)
 {
     int64_t deadline_ns = round->fb->batch->deadline_ns;
+    if (kvt_batch_hurries(round->fb->batch)) {
+        set_fault(op, KVT_FAULT_FULL, -EAGAIN);
+        put(&round->ended, op);
+        return;
+    }
     if (deadline_ns != 0 && kvt_clock_ns() >= deadline_ns) {
         set_fault(op, KVT_FAULT_WRITE, -ETIMEDOUT);
         put(&round->ended, op);

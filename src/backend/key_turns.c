@@ -9,14 +9,23 @@ static struct kvt_turn **find(struct kvt_turns *turns, uint64_t hash)
     return at;
 }
 
+bool kvt_turn_try(struct kvt_turns *turns, struct kvt_turn *turn)
+{
+    struct kvt_turn **at = find(turns, turn->hash);
+    bool ours = *at == NULL;
+    turn->next = NULL;
+    turn->waiters = NULL;
+    if (ours) {
+        *at = turn;
+    }
+    return ours;
+}
+
 bool kvt_turn_take(struct kvt_turns *turns, struct kvt_turn *turn,
                    struct kvt_fs_queue *queue, struct kvt_fs_elem *elem)
 {
     struct kvt_turn **at = find(turns, turn->hash);
-    turn->next = NULL;
-    turn->waiters = NULL;
-    if (*at == NULL) {
-        *at = turn;
+    if (kvt_turn_try(turns, turn)) {
         return true;
     }
     turn->elem = elem;

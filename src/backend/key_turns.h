@@ -27,6 +27,8 @@ struct kvt_turns {
  * is submitted to the queue, and completed when it is. */
 bool kvt_turn_take(struct kvt_turns *turns, struct kvt_turn *turn,
                    struct kvt_fs_queue *queue, struct kvt_fs_elem *elem);
+/* True when it is our turn at once; nothing happens otherwise. */
+bool kvt_turn_try(struct kvt_turns *turns, struct kvt_turn *turn);
 /* The turn is over: the next one's comes. */
 void kvt_turn_give(struct kvt_turns *turns, struct kvt_turn *turn);
 /* Leaves the line; false when the turn had come already. `elem` is left to

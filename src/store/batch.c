@@ -103,8 +103,9 @@ int kvt_batch_check(const struct kvt_store *store, enum kvt_batch_op op,
     bool writes = op == KVT_BATCH_OFFLOAD || op == KVT_BATCH_REMOVE;
     if (store == NULL || objects == NULL || count == 0 || count > INT32_MAX ||
         store->forks != kvt_process_forks() ||
-        (options != NULL && (options->size != sizeof *options ||
-                             (options->flags & ~(uint32_t)KVT_IF_ABSENT)))) {
+        (options != NULL &&
+         (options->size != sizeof *options ||
+          (options->flags & ~(uint32_t)(KVT_IF_ABSENT | KVT_NO_WAIT))))) {
         return KVT_ERR_INVALID_PARAMS;
     }
     if (writes && store->read_only) {
