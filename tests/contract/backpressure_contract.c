@@ -233,13 +233,19 @@ static void who_may_not_wait_for_a_key_is_refused(void **state)
     put.store = fixture->store;
     assert_int_equal(pthread_create(&thread, NULL, put_slowly, &put), 0);
     struct timespec moment = {0, 60000000};
-    nanosleep(&moment, NULL);
-    assert_true(__atomic_load_n(&put.begun, __ATOMIC_ACQUIRE));
-    double start_s = now_s();
-    assert_int_equal(put_flagged(fixture->store, 1, 100, KVT_NO_WAIT, &errnum),
-                     KVT_ERR_UNABLE_OFFLOAD);
+    do {
+        nanosleep(&moment, NULL);
+    } while (!__atomic_load_n(&put.begun, __ATOMIC_ACQUIRE));
+    double took_s = 0;
+    int rc = KVT_OK;
+    for (int i = 0; i < 10 && rc == KVT_OK; i++) { /* it may not be as far */
+        double start_s = now_s();
+        rc = put_flagged(fixture->store, 1, 100, KVT_NO_WAIT, &errnum);
+        took_s = now_s() - start_s;
+    }
+    assert_int_equal(rc, KVT_ERR_UNABLE_OFFLOAD);
     assert_int_equal(errnum, EAGAIN);
-    assert_true(now_s() - start_s < 0.15);
+    assert_true(took_s < 0.15);
     /* without the flag it waits for its turn, and then is the last */
     assert_int_equal(put_flagged(fixture->store, 1, 200, 0, &errnum), KVT_OK);
     assert_int_equal(get_named(fixture->store, "k", 1, 1, 200), KVT_OK);

@@ -231,6 +231,14 @@ static void *write_on(void *arg)
     return NULL;
 }
 
+/* Files are written under their own names there: half of one is not bad. */
+static bool is_seen_while_written(const struct store_fixture *fixture)
+{
+    const char *facts = fixture->row->facts;
+    return !fixture->row->owned && facts != NULL &&
+           strstr(facts, "no_rename,no_links") != NULL;
+}
+
 /* In a store that evicts all the while, too. */
 static void nothing_is_bad_beside_writers(void **state)
 {
@@ -251,7 +259,7 @@ static void nothing_is_bad_beside_writers(void **state)
         struct kvt_verify_result result = verify(fixture->store, 1);
         objects += result.objects;
         assert_int_equal(result.bad, 0);
-        assert_int_equal(result.unverifiable, 0);
+        assert_true(result.unverifiable == 0 || is_seen_while_written(fixture));
     }
     for (uint64_t i = 0; i < 2; i++) {
         __atomic_store_n(&writers[i].stop, true, __ATOMIC_RELAXED);
