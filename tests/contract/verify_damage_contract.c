@@ -212,6 +212,48 @@ static void what_went_is_not_bad(void **state)
     assert_int_equal(result.bad, 0);
 }
 
+static void start_failing(struct store_fixture *fixture, const char *rules)
+{
+    char fs[64];
+    store_stop(fixture);
+    snprintf(fs, sizeof fs, "fault:%s", fixture->row->fs);
+    store_set(fixture, "fs", fs);
+    store_set(fixture, "fault.rules", rules);
+    store_start(fixture);
+}
+
+/* What cannot be read is bad; a file system that fails tells nothing of its
+ * objects, and ends the verification. */
+static void what_cannot_be_read_is_bad(void **state)
+{
+    struct store_fixture *fixture = *state;
+    bool log = store_is_log(fixture);
+    struct bads bads;
+    store_start(fixture);
+    put_all(fixture->store);
+    start_failing(fixture, log ? "read@w-*,every=2,do=ENOTCONN"
+                               : "read@*k3,every=1,do=ENOTCONN");
+    struct kvt_verify_options options = KVT_VERIFY_OPTIONS_INIT;
+    struct kvt_verify_result result;
+    struct kvt_error err = {0};
+    assert_true(kvt_verify(fixture->store, &options, &result, &err) < 0);
+    assert_int_equal(err.errnum, ENOTCONN);
+    assert_true(err.message[0] != '\0');
+    assert_int_equal(result.bad, 0);
+    if (log) {
+        return; /* no rule tells one value of a bucket from another */
+    }
+    start_failing(fixture, "read@*k3,every=1,do=EIO");
+    assert_int_equal(verify(fixture->store, 0, &bads).bad, 1);
+    assert_string_equal(bads.key, "k3");
+    assert_int_equal(bads.errnum, EIO);
+    result = verify(fixture->store, 1, &bads);
+    assert_int_equal(result.bad, 1);
+    assert_int_equal(result.repaired, fixture->row->owned);
+    assert_int_equal(verify(fixture->store, 0, &bads).bad,
+                     fixture->row->owned ? 0 : 1);
+}
+
 static void evidence_stays_within_its_bound(void **state)
 {
     struct store_fixture *fixture = *state;
@@ -458,6 +500,7 @@ int main(void)
         store_test_fast(a_file_of_another_key_is_found),
         store_test_fast(a_bad_file_of_a_long_key_is_found),
         store_test_fast(what_went_is_not_bad),
+        store_test_fast(what_cannot_be_read_is_bad),
     };
     static const struct CMUnitTest owned_tests[] = {
         store_test_fast(evidence_stays_within_its_bound),
@@ -467,10 +510,11 @@ int main(void)
         store_test_fast(an_object_without_a_record_is_bad),
         store_test_fast(an_owner_beside_it_makes_nothing_bad),
         store_test_fast(evidence_stays_within_its_bound),
+        store_test_fast(what_cannot_be_read_is_bad),
     };
-    return store_file_rows_run("damage that is verified", file_tests, 4) +
+    return store_file_rows_run("damage that is verified", file_tests, 5) +
                store_owned_file_rows_run("evidence", owned_tests, 1) +
                store_row_run(&bucket, "damage that is verified", bucket_tests,
-                             4) !=
+                             5) !=
            0;
 }
