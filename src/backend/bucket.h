@@ -421,9 +421,6 @@ void kvt_bkt_run_write(struct bkt_run *run, const struct kvt_slice *slices,
 void kvt_bkt_run_settle(struct bkt_run *run);
 /* The batch's deadline passed: a run that waits is told. */
 void kvt_bkt_run_expire(struct bkt_run *run);
-/* What is missing for it. Mutex held. */
-struct kvt_charge kvt_bkt_shortage(const struct bkt *bkt,
-                                   const struct bkt_run *run);
 /* Gives places to the runs of the line. Mutex held. */
 void kvt_bkt_line_pump(struct bkt *bkt);
 /* The first run of the line gets nothing. Mutex held. */
@@ -469,6 +466,9 @@ int kvt_bkt_seal(struct bkt *bkt, struct bkt_bucket *bucket);
 int kvt_bkt_make_bucket(struct bkt *bkt, bool forced);
 /* What has to be free for a run. */
 struct kvt_charge kvt_bkt_run_need(const struct bkt_run *run);
+/* What is missing for it now. Mutex held. */
+struct kvt_charge kvt_bkt_shortage(const struct bkt *bkt,
+                                   const struct bkt_run *run);
 /* Does the limit stand against one more? Mutex held. */
 bool kvt_bkt_lacks_bucket_room(const struct bkt *bkt);
 /* The names of a writer's buckets survive a power loss. */
