@@ -317,7 +317,9 @@ static int chase(struct bench *bench, struct bench_result *result)
     const char *line = state->lines;
     struct bench_clock start = bench_start();
     for (uint64_t i = 0; i < state->count; i++) {
-        memcpy(&line, line, sizeof line);
+        const char *next;
+        memcpy(&next, line, sizeof(const char *));
+        line = next;
     }
     bench_stop(start, result);
     result->operations = state->count;
