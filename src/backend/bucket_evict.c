@@ -272,7 +272,10 @@ static int remove_file(struct bkt *bkt, struct bkt_bucket *bucket)
 static int keep_kills(struct bkt *bkt, struct bkt_bucket *bucket)
 {
     struct bkt_table table;
-    if (bucket->kills_kept) {
+    pthread_mutex_lock(&bkt->mutex);
+    bool kept = bucket->kills_kept;
+    pthread_mutex_unlock(&bkt->mutex);
+    if (kept) {
         return 0;
     }
     bool readable = kvt_bkt_table_of(bkt, bucket, &table) == 0;
@@ -280,7 +283,9 @@ static int keep_kills(struct bkt *bkt, struct bkt_bucket *bucket)
     if (readable) {
         kvt_bkt_table_free(&table);
     }
-    bucket->kills_kept = rc == 0;
+    pthread_mutex_lock(&bkt->mutex);
+    bucket->kills_kept = bucket->kills_kept || rc == 0;
+    pthread_mutex_unlock(&bkt->mutex);
     return rc;
 }
 
