@@ -374,7 +374,10 @@ struct kvt_fs_mount_args {
 
 /* A ring of the adapter's own. */
 struct kvt_fs_queue_ops {
-    /* required; allocates a struct whose first member is a queue base */
+    /* required; allocates a struct whose first member is a queue base.
+     * -EOPNOTSUPP: no ring can be had for this queue; its elements go to
+     * `execute`, in the core's pool, if the adapter has that. It then sets the
+     * mount's fallback_reason */
     int (*open)(struct kvt_fs *fs, uint32_t depth, bool poll_works,
                 struct kvt_fs_queue **queue);
     /* required; takes all of the list (linked by `next`): at most `depth`

@@ -136,8 +136,8 @@ struct uring_queue {
 };
 
 /* uring_probe.c */
-/* Null when rings work here, and `waker` is made; otherwise why not, in
- * fs->reason. */
+/* Null when rings work here, one of a queue of `depth` among them, and `waker`
+ * is made; otherwise why not, in fs->reason. `depth` is set. */
 const char *kvt_uring_probe(struct uring_fs *fs);
 /* Sets `whole_files`; the root is open. */
 void kvt_uring_probe_files(struct uring_fs *fs);
@@ -149,6 +149,10 @@ void kvt_uring_ring_close(struct io_uring *ring);
 
 /* uring_queue.c */
 extern const struct kvt_fs_queue_ops kvt_uring_queue;
+/* How many elements a queue of that depth has under way. */
+uint32_t kvt_uring_ios(uint32_t depth);
+/* A ring that is large enough for so many; as kvt_uring_ring_open. */
+int kvt_uring_queue_ring(struct io_uring *ring, uint32_t ios);
 /* A call to be prepared; there is room for all that one io may prepare. */
 struct io_uring_sqe *kvt_uring_call(struct uring_queue *queue,
                                     struct uring_io *io);

@@ -165,7 +165,8 @@ const char *kvt_uring_probe(struct uring_fs *fs)
     if (rc != 0) {
         return say(fs, "io_uring_setup", rc);
     }
-    rc = kvt_uring_ring_open(&ring, 8, 16);
+    /* as large as the others will be: each is charged to what may be locked */
+    rc = kvt_uring_queue_ring(&ring, kvt_uring_ios(fs->depth));
     if (rc != 0) {
         kvt_uring_ring_close(&fs->waker);
         return say(fs, "io_uring_setup", rc);

@@ -477,13 +477,39 @@ static void uring_wake(struct kvt_fs_queue *base)
 
 /* Open and close ---------------------------------------------------------- */
 
+/* There are more queues than rings can be had. */
+static const char *why_no_ring(int rc)
+{
+    switch (rc) {
+    case -ENOMEM:
+        return "some queues have no ring, so threads read and write there: the "
+               "memory that may be locked (ulimit -l) or used is too small";
+    case -EMFILE:
+    case -ENFILE:
+        return "some queues have no ring, so threads read and write there: no "
+               "more files may be open (ulimit -n)";
+    default:
+        return "some queues have no ring, so threads read and write there: the "
+               "kernel, or a seccomp filter, refuses one";
+    }
+}
+
+int kvt_uring_queue_ring(struct io_uring *ring, uint32_t ios)
+{
+    uint32_t entries = ios * CALLS_OF_IO;
+    return kvt_uring_ring_open(ring, entries, entries + 2 * URING_WAKES_MAX);
+}
+
+/* 0; -EOPNOTSUPP when the core's pool has to do without it. */
 static int open_ring(struct uring_queue *queue)
 {
-    uint32_t entries = queue->io_count * CALLS_OF_IO;
-    int rc = kvt_uring_ring_open(&queue->ring, entries,
-                                 entries + 2 * URING_WAKES_MAX);
-    if (rc != 0 || !queue->fs->whole_files) {
-        return rc;
+    int rc = kvt_uring_queue_ring(&queue->ring, queue->io_count);
+    if (rc != 0) {
+        kvt_uring_fell_back(queue->fs, why_no_ring(rc));
+        return -EOPNOTSUPP;
+    }
+    if (!queue->fs->whole_files) {
+        return 0;
     }
     rc = io_uring_register_files_sparse(&queue->ring, queue->io_count);
     queue->whole_files = rc == 0;
@@ -497,6 +523,11 @@ static int open_ring(struct uring_queue *queue)
                                        "memory for a ring's table of files");
     }
     return 0;
+}
+
+uint32_t kvt_uring_ios(uint32_t depth)
+{
+    return depth < URING_IOS_MAX ? depth : URING_IOS_MAX;
 }
 
 static void queue_free(struct uring_queue *queue)
@@ -516,7 +547,7 @@ static int uring_open(struct kvt_fs *fs, uint32_t depth, bool poll_works,
         return -ENOMEM;
     }
     queue->fs = (struct uring_fs *)fs;
-    queue->io_count = depth < URING_IOS_MAX ? depth : URING_IOS_MAX;
+    queue->io_count = kvt_uring_ios(depth);
     queue->ios = calloc(queue->io_count, sizeof queue->ios[0]);
     queue->pieces = malloc(PIECES * sizeof queue->pieces[0]);
     queue->plan = malloc(URING_PIECES_MAX * sizeof queue->plan[0]);
