@@ -81,6 +81,16 @@ bool kvt_uring_is_orphan(const struct uring_io *io, int64_t result)
            io->thread != this_thread();
 }
 
+/* Takes back what is prepared and was not handed over. */
+static void take_back(struct io_uring *ring)
+{
+    struct io_uring_sq *sq = &ring->sq;
+    unsigned head = sq->sqe_tail - io_uring_sq_ready(ring);
+    sq->sqe_head = head;
+    sq->sqe_tail = head;
+    io_uring_smp_store_release(sq->ktail, head);
+}
+
 /* The kernel takes no calls any more: somebody closed the ring, or forbade it.
  * What it did not take ends with its answer. */
 static void fail_calls(struct uring_queue *queue, int rc)
@@ -98,15 +108,19 @@ static void fail_calls(struct uring_queue *queue, int rc)
             kvt_uring_end(queue, io, rc);
         }
     }
-    sq->sqe_head = head;
-    sq->sqe_tail = head;
-    io_uring_smp_store_release(sq->ktail, head);
+    take_back(&queue->ring);
 }
 
 static void pause_a_moment(void)
 {
     struct timespec moment = {0, PAUSE_NS};
     nanosleep(&moment, NULL);
+}
+
+/* Has the kernel too much to do, or too little memory? */
+static bool is_for_later(int rc)
+{
+    return rc == -EAGAIN || rc == -EBUSY || rc == -ENOMEM;
 }
 
 /* Hands over what is prepared, and waits for `want` completions. */
@@ -125,7 +139,7 @@ static void enter(struct uring_queue *queue, unsigned want, int64_t deadline_ns)
         rc = io_uring_submit_and_wait_timeout(&queue->ring, &first, 1, &left,
                                               NULL);
     }
-    bool later = rc == -EAGAIN || rc == -EBUSY || rc == -ENOMEM;
+    bool later = is_for_later(rc);
     if (rc < 0 && rc != -ETIME && rc != -EINTR && !later) {
         fail_calls(queue, rc);
         later = true;
@@ -453,7 +467,10 @@ static void send_wakes(struct uring_fs *fs, int ring, unsigned count)
     }
     while (io_uring_sq_ready(waker) > 0) {
         int rc = io_uring_submit(waker);
-        if (rc <= 0) {
+        bool later = rc == 0 || is_for_later(rc) || rc == -EINTR;
+        if (rc < 0 && !later) {
+            take_back(waker); /* the sleeper's own calls are refused, too */
+        } else if (later) {
             sched_yield(); /* the sleeper has nobody else */
         }
     }

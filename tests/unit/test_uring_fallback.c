@@ -117,27 +117,6 @@ static void a_store_tells_in_its_log_and_its_figures(void **state)
     in_child(*state, a_store_does_not_fall_back);
 }
 
-/* Forbidden while it works: nothing hangs, and nothing crashes. */
-static void enter_is_forbidden_later(struct mounted *m)
-{
-    struct kvt_error err;
-    char text[16];
-    struct kvt_slice slice = {text, sizeof text, NULL};
-    struct kvt_fs_elem fetch = {
-        .op = KVT_FS_FETCH, .path = "file", .slices = &slice, .slice_count = 1};
-    HOLDS(mounted_try(m, "uring", &err) == KVT_OK);
-    use(m->fs, SIZE);
-    forbid(SCMP_SYS(io_uring_enter), EPERM);
-    HOLDS(kvt_fs_run(m->fs, &fetch) == -EPERM);
-    HOLDS(kvt_fs_run(m->fs, &fetch) == -EPERM);
-    mounted_stop(m);
-}
-
-static void a_ring_that_is_taken_away_fails_its_elements(void **state)
-{
-    in_child(*state, enter_is_forbidden_later);
-}
-
 /* Less than all ----------------------------------------------------------- */
 
 static void more_than_may_be_locked(struct mounted *m)
@@ -197,7 +176,6 @@ int main(void)
     const struct CMUnitTest tests[] = {
         mount_test(without_a_ring_it_is_posix_and_says_so),
         mount_test(a_store_tells_in_its_log_and_its_figures),
-        mount_test(a_ring_that_is_taken_away_fails_its_elements),
         mount_test(memory_that_may_not_be_locked_is_moved_as_any),
         mount_test(without_a_table_of_files_threads_fetch),
     };
