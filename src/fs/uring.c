@@ -2,6 +2,7 @@
 #include "fs/uring.h"
 
 #include "core/config.h"
+#include "core/process.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -53,6 +54,7 @@ static int uring_mount(const struct kvt_fs_mount_args *args,
                              "no memory to mount");
     }
     fs->depth = (uint32_t)kvt_config_u64(args->config, "uring.queue_depth");
+    fs->forks = kvt_process_forks();
     const char *reason = kvt_uring_probe(fs);
     int rc = kvt_posix_init(&fs->posix, args, reason == NULL, err);
     if (rc != KVT_OK) {

@@ -44,6 +44,7 @@ struct uring_fs {
     char reason[256]; /* of a fallback */
     bool whole_files; /* linked open, read, close work */
     uint32_t depth;   /* of queues, unless they want another */
+    unsigned forks;   /* kvt_process_forks() at mount */
     pthread_mutex_t waker_mutex;
     struct io_uring waker; /* under it: sends completions to other rings */
     pthread_mutex_t memory_mutex;
@@ -78,6 +79,7 @@ struct uring_io {
     /* the part under way; planned anew when it is over */
     uint64_t asked;
     uint64_t bounced;
+    int buffer;           /* the registered memory that it uses, or -1 */
     unsigned char *chunk; /* of bounce memory, or null */
     /* whole files */
     bool open;      /* its place in the table is taken, or will be */
@@ -221,6 +223,10 @@ void kvt_uring_mem_free(struct kvt_fs *fs, void *base, size_t size,
                         void *cookie, bool registered);
 /* The number of the registered memory that holds these bytes, or -1. */
 int kvt_uring_buffer(struct uring_queue *queue, const void *base, size_t size);
+/* True when a part failed since the ring does not know the memory any more: it
+ * is to be moved as any other from now on. */
+bool kvt_uring_buffer_is_lost(struct uring_queue *queue,
+                              const struct uring_io *io, int64_t result);
 void kvt_uring_memory_join(struct uring_queue *queue);
 void kvt_uring_memory_leave(struct uring_queue *queue);
 

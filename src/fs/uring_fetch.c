@@ -114,7 +114,8 @@ static void part_over(struct uring_queue *queue, struct uring_io *io,
         io->lost = true; /* read before it was open: who knows when it will? */
         leave_aside(queue, io);
     } else if (moved == -EAGAIN || moved == -EINTR ||
-               kvt_uring_is_orphan(io, moved)) {
+               kvt_uring_is_orphan(io, moved) ||
+               kvt_uring_buffer_is_lost(queue, io, moved)) {
         leave_aside(queue, io);
     } else if (!kvt_uring_part_end(queue, io, moved, &result)) {
         end(queue, io, result);
