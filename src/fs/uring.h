@@ -67,10 +67,11 @@ enum uring_step {
 /* One element under way. */
 struct uring_io {
     struct kvt_fs_elem *elem; /* null: none */
-    struct uring_io *next;    /* in the list of the free, or of the starved */
-    uint32_t generation;      /* tells its calls from those of older elements */
-    uint32_t thread;          /* that prepared its last call */
-    bool worker;              /* a thread of the kernel's does it */
+    struct uring_io *next; /* in the list of the free, the late, the starved */
+    uint32_t generation;   /* tells its calls from those of older elements */
+    uint32_t thread;       /* that prepared its last call */
+    unsigned calls_end;    /* where that ends, in the ring's order of calls */
+    bool worker;           /* a thread of the kernel's does it */
     /* transfers */
     int file; /* descriptor, or place in the ring's table */
     bool in_table;
@@ -106,6 +107,7 @@ struct uring_queue {
     uint32_t busy; /* ios */
     struct uring_io *ios;
     struct uring_io *free;
+    struct uring_io *late; /* over, but calls of theirs are still prepared */
     struct kvt_fs_elem *unstarted; /* no io was free */
     struct kvt_fs_elem **unstarted_end;
     /* what may be no more than copying out of the page cache */

@@ -145,6 +145,11 @@ static void closed(struct uring_queue *queue, struct uring_io *io,
 void kvt_uring_fetch_refused(struct uring_queue *queue, struct uring_io *io,
                              enum uring_step step, int rc)
 {
+    if (step == URING_CLOSE && io->closes && !io->over) {
+        /* the kernel has the read, and may be moving bytes */
+        kvt_uring_fetch_done(queue, io, step, rc);
+        return;
+    }
     if (step != URING_OPEN) {
         clear_place(queue, io);
     }

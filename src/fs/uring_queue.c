@@ -48,11 +48,42 @@ static uint32_t this_thread(void)
 
 /* Calls ------------------------------------------------------------------- */
 
+/* How many calls the kernel has, of all that were ever prepared. */
+static unsigned handed_over(const struct uring_queue *queue)
+{
+    return queue->ring.sq.sqe_tail - io_uring_sq_ready(&queue->ring);
+}
+
 struct io_uring_sqe *kvt_uring_call(struct uring_queue *queue,
                                     struct uring_io *io)
 {
+    struct io_uring_sqe *sqe = io_uring_get_sqe(&queue->ring);
     io->thread = this_thread();
-    return io_uring_get_sqe(&queue->ring);
+    io->calls_end = queue->ring.sq.sqe_tail;
+    return sqe;
+}
+
+/* An open that failed ends its element, while what is behind it may still be
+ * prepared: there is no room for the calls of another one yet. */
+static bool is_late(const struct uring_queue *queue, const struct uring_io *io)
+{
+    return (int)(io->calls_end - handed_over(queue)) > 0;
+}
+
+static void free_late(struct uring_queue *queue)
+{
+    bool all = io_uring_sq_ready(&queue->ring) == 0;
+    struct uring_io **at = &queue->late;
+    while (*at != NULL) {
+        struct uring_io *io = *at;
+        if (all || !is_late(queue, io)) {
+            *at = io->next;
+            io->next = queue->free;
+            queue->free = io;
+        } else {
+            at = &io->next;
+        }
+    }
 }
 
 void kvt_uring_tag(struct io_uring_sqe *sqe, const struct uring_queue *queue,
@@ -150,6 +181,9 @@ static void enter(struct uring_queue *queue, unsigned want, int64_t deadline_ns)
     if (io_uring_sq_ready(&queue->ring) == 0) {
         queue->pieces_used = 0;
     }
+    if (queue->late != NULL) {
+        free_late(queue);
+    }
 }
 
 bool kvt_uring_has_room(struct uring_queue *queue, uint32_t pieces)
@@ -177,6 +211,7 @@ static struct uring_io *take_io(struct uring_queue *queue,
         io->aside = false;
         io->lost = false;
         io->worker = false;
+        io->calls_end = handed_over(queue); /* none */
         io->rest = kvt_rest_of(elem);
         io->done = 0;
         kvt_tools_memory_used(elem);
@@ -200,8 +235,9 @@ static struct kvt_fs_elem *leave_io(struct uring_queue *queue,
 static struct kvt_fs_elem *give_io(struct uring_queue *queue,
                                    struct uring_io *io)
 {
-    io->next = queue->free;
-    queue->free = io;
+    struct uring_io **list = is_late(queue, io) ? &queue->late : &queue->free;
+    io->next = *list;
+    *list = io;
     return leave_io(queue, io);
 }
 
@@ -303,10 +339,14 @@ static void start_copies(struct uring_queue *queue)
     }
 }
 
+static bool all_retired(const struct uring_queue *queue)
+{
+    return queue->free == NULL && queue->late == NULL && queue->busy == 0;
+}
+
 static void start(struct uring_queue *queue, struct kvt_fs_elem *elem)
 {
-    bool all_retired = queue->free == NULL && queue->busy == 0;
-    if (is_for_the_pool(queue, elem) || all_retired) {
+    if (is_for_the_pool(queue, elem) || all_retired(queue)) {
         leave_aside(queue, elem);
         return;
     }
