@@ -388,11 +388,21 @@ static void start_waiting(struct uring_queue *queue)
         go_on(queue, starved);
         starved = next;
     }
-    if (unstarted != NULL && queue->free != NULL) {
+    if (unstarted != NULL && (queue->free != NULL || all_retired(queue))) {
         queue->unstarted = NULL;
         queue->unstarted_end = &queue->unstarted;
         start_all(queue, unstarted);
     }
+}
+
+/* Nothing of the ring is left to copies: threads do them. */
+static void leave_copies_aside(struct uring_queue *queue)
+{
+    struct kvt_fs_elem *elem = queue->copies;
+    queue->copies = NULL;
+    queue->copies_end = &queue->copies;
+    queue->copy_count = 0;
+    start_all(queue, elem);
 }
 
 static void uring_submit(struct kvt_fs_queue *base, struct kvt_fs_elem *first)
@@ -483,6 +493,9 @@ static void uring_poll(struct kvt_fs_queue *base, size_t min,
     struct uring_queue *queue = (struct uring_queue *)base;
     if (queue->unstarted != NULL || queue->starved != NULL) {
         start_waiting(queue);
+    }
+    if (queue->copies != NULL && all_retired(queue)) {
+        leave_copies_aside(queue);
     }
     start_copies(queue);
     bool told = tell(queue);

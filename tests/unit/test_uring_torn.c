@@ -11,7 +11,7 @@
 #include <pthread.h>
 
 enum {
-    COUNT = 16,
+    COUNT = 32,
     PIECES = 8,
     PIECE = 500,
     SIZE = PIECES * PIECE,
@@ -29,6 +29,8 @@ static struct {
     bool delays;
     unsigned place; /* of the ring's table, from 1; 0: none yet */
     const char *path;
+    unsigned reads_early; /* so many reads, each third, find nothing open */
+    unsigned reads;
 } fake;
 
 static pthread_t tester; /* other threads' calls are real: they wake us */
@@ -113,7 +115,15 @@ unsigned __wrap_io_uring_peek_batch_cqe(struct io_uring *ring,
         fake.blind--;
         return 0;
     }
-    return __real_io_uring_peek_batch_cqe(ring, cqes, count);
+    unsigned there = __real_io_uring_peek_batch_cqe(ring, cqes, count);
+    for (unsigned i = 0; i < there && fake.reads_early > 0; i++) {
+        bool part = (cqes[i]->user_data >> 20 & 15) == URING_PART;
+        if (part && cqes[i]->res > 0 && fake.reads++ % 3 == 0) {
+            cqes[i]->res = -EBADF;
+            fake.reads_early--;
+        }
+    }
+    return there;
 }
 
 /* Elements of several pieces ------------------------------------------------
@@ -268,6 +278,42 @@ static void a_place_whose_open_is_late_is_not_used_again(void **state)
     }
 }
 
+/* In the end no place is left, and what waits for one goes to threads; large
+ * reads of the page cache wait in a line of their own. */
+static void without_places_threads_fetch(void **state)
+{
+    static const size_t sizes[] = {SIZE, 20000};
+    struct mounted *m = *state;
+    unsigned char *bytes = malloc(COUNT * 20000);
+    assert_non_null(bytes);
+    for (unsigned round = 0; round < 8; round++) {
+        uint32_t depth = 1u << round / 2;
+        size_t size = sizes[round % 2];
+        struct work *w = work_start(m, depth);
+        fake.reads_early = depth;
+        make_file(m, "large", 40, size);
+        for (size_t i = 0; i < COUNT; i++) {
+            w->slices[i][0] = (struct kvt_slice){bytes + i * size, size, NULL};
+            w->elems[i] = (struct kvt_fs_elem){.op = KVT_FS_FETCH,
+                                               .path = "large",
+                                               .slices = w->slices[i],
+                                               .slice_count = 1};
+        }
+        alarm(20); /* nothing would end them */
+        kvt_fs_submit(w->queue, w->elems, COUNT);
+        finish_all(w->queue);
+        alarm(0);
+        assert_int_equal(fake.reads_early, 0);
+        for (size_t i = 0; i < COUNT; i++) {
+            assert_int_equal(w->elems[i].result, size);
+            assert_true(value_is(w->slices[i][0].base, size, 40));
+        }
+        work_stop(w);
+        mounted_stop(m);
+    }
+    free(bytes);
+}
+
 /* A fetch whose open fails, and is taken alone: what is behind it is still
  * prepared when it is over. */
 static void fetch_in_vain(struct work *w)
@@ -352,6 +398,7 @@ int main(void)
         mount_test(pieces_of_calls_that_wait_are_kept),
         mount_test(pieces_without_room_wait),
         mount_test(a_place_whose_open_is_late_is_not_used_again),
+        mount_test(without_places_threads_fetch),
         mount_test(what_is_behind_a_failed_open_has_its_room),
         mount_test(what_comes_after_its_element_is_nobodys),
         mount_test(a_read_is_waited_for_though_its_close_is_refused),
