@@ -135,6 +135,8 @@ static void fail_calls(struct uring_queue *queue, int rc)
         struct uring_io *io = io_of(queue, tag, &step);
         if (io != NULL && io->elem->op == KVT_FS_FETCH) {
             kvt_uring_fetch_refused(queue, io, step, rc);
+        } else if (io != NULL && io->elem->op == KVT_FS_CLOSE) {
+            kvt_uring_aside(queue, io); /* files are closed in any case */
         } else if (io != NULL) {
             kvt_uring_end(queue, io, rc);
         }

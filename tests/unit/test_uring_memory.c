@@ -3,6 +3,7 @@
 #define _DEFAULT_SOURCE /* MAP_ANONYMOUS */
 #include "uring_fixture.h"
 
+#include "fs/uring.h"
 #include "support/unit.h"
 
 #include <sys/mman.h>
@@ -123,11 +124,58 @@ static void more_memory_than_may_be_registered_works(void **state)
     }
 }
 
+/* How many of them the ring knows. */
+static size_t count_registered(struct kvt_fs_queue *queue,
+                               struct kvt_mem *const *mems, size_t count)
+{
+    size_t known = 0;
+    for (size_t i = 0; i < count; i++) {
+        known +=
+            kvt_uring_buffer((struct uring_queue *)queue, kvt_mem_base(mems[i]),
+                             kvt_mem_size(mems[i])) >= 0;
+    }
+    return known;
+}
+
+/* As much as fits, and again when some of it was freed. */
+static void no_more_is_registered_than_may_be(void **state)
+{
+    enum {
+        SIZE = 256 << 10,
+        COUNT = 8
+    };
+    struct mounted *m = *state;
+    static const struct {
+        const char *max;
+        size_t fit;
+    } limits[] = {{"0", 0}, {"256KiB", 1}, {"1MiB", 4}, {"1GiB", COUNT}};
+    for (size_t l = 0; l < COUNT_OF(limits); l++) {
+        size_t fit = limits[l].fit;
+        struct kvt_mem *mems[COUNT];
+        mounted_set(m, "uring.registered_max", limits[l].max);
+        struct kvt_fs *fs = uring_start(m, "auto");
+        struct kvt_fs_queue *queue = start_queue(fs, 4);
+        for (size_t i = 0; i < COUNT; i++) {
+            assert_int_equal(kvt_mem_alloc(fs, SIZE, &mems[i]), 0);
+        }
+        assert_int_equal(count_registered(queue, mems, COUNT), fit);
+        kvt_mem_free(mems[0]);
+        assert_int_equal(kvt_mem_alloc(fs, SIZE, &mems[0]), 0);
+        assert_int_equal(count_registered(queue, mems, COUNT), fit);
+        for (size_t i = 0; i < COUNT; i++) {
+            kvt_mem_free(mems[i]);
+        }
+        stop_queue(queue);
+        mounted_stop(m);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         mount_test(memory_may_be_freed_and_come_back),
         mount_test(memory_is_forgotten_when_it_is_given_back),
+        mount_test(no_more_is_registered_than_may_be),
         mount_test(more_memory_than_may_be_registered_works),
     };
     if (!uring_is_here()) {

@@ -51,6 +51,29 @@ static void enter_is_forbidden_later(struct mounted *m)
     mounted_stop(m);
 }
 
+/* A file is closed, whoever does it. */
+static void files_are_closed(struct mounted *m)
+{
+    struct kvt_error err;
+    struct kvt_fs_file *files[2];
+    HOLDS(mounted_try(m, "uring", &err) == KVT_OK);
+    use(m->fs, SIZE);
+    struct kvt_fs_queue *queue = start_queue(m->fs, 4);
+    size_t open = open_descriptors();
+    for (size_t i = 0; i < 2; i++) {
+        HOLDS(do_open(m->fs, "file", 0, &files[i]) == 0);
+    }
+    forbid(SCMP_SYS(io_uring_enter), EPERM);
+    HOLDS(do_file(m->fs, KVT_FS_CLOSE, files[0]) == 0);
+    struct kvt_fs_elem close = {.op = KVT_FS_CLOSE, .file = files[1]};
+    kvt_fs_submit(queue, &close, 1);
+    finish_all(queue);
+    HOLDS(close.result == 0);
+    HOLDS(open_descriptors() == open);
+    HOLDS(kvt_fs_queue_close(queue) == 0);
+    mounted_stop(m);
+}
+
 /* Threads work on, though nobody can be woken through a ring. */
 static void threads_go_on(struct mounted *m)
 {
@@ -70,6 +93,7 @@ static void a_ring_that_is_forbidden_fails_its_elements(void **state)
 {
     in_child(*state, enter_is_forbidden_later);
     in_child(*state, threads_go_on);
+    in_child(*state, files_are_closed);
 }
 
 /* As a program does that becomes a daemon. */
