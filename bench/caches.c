@@ -124,6 +124,12 @@ int64_t caches_device_written(void)
     return io_line("write_bytes");
 }
 
+uint64_t caches_moved(bool reads)
+{
+    int64_t bytes = io_line(reads ? "rchar" : "wchar");
+    return bytes > 0 ? (uint64_t)bytes : 0;
+}
+
 /* Does the kernel count what goes to the device of the row's files? Not where
  * there is none: in memory, or behind a daemon or a network. */
 static bool is_counted(const struct bench *bench)

@@ -22,6 +22,10 @@ int caches_check(struct bench *bench, const char *path, double wanted);
 int64_t caches_device_read(void);
 int64_t caches_device_written(void);
 
+/* Bytes that read or write calls of this process, and of those programs,
+ * moved: 0 where the kernel keeps no count. */
+uint64_t caches_moved(bool reads);
+
 /* Were the bytes of a side where the row says: from the device when cold or
  * direct, not when warm? `code` bytes may be those of code. 0, or -1 with the
  * reason. Where nothing is counted, as on a file system without a device, it is

@@ -1,6 +1,8 @@
 #define _DEFAULT_SOURCE /* wait4 */
 #include "command.h"
 
+#include "caches.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <spawn.h>
@@ -111,7 +113,11 @@ int command_against(struct bench *bench, const char *command,
     set_number("BENCH_SIZE", bench->row->size);
     set_number("BENCH_COUNT", bench->operations);
     set_number("BENCH_BYTES", bench->bytes);
-    return command_run(bench, command, text, sizeof text, result);
+    bool reads = bench->row->op != KVT_FS_WRITE;
+    uint64_t before = caches_moved(reads);
+    int rc = command_run(bench, command, text, sizeof text, result);
+    result->seen_bytes = caches_moved(reads) - before;
+    return rc;
 }
 
 int command_quote(struct bench *bench, const char *path, char *text,

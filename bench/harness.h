@@ -25,6 +25,8 @@ struct bench_result {
     uint64_t bytes;
     uint64_t device_bytes; /* read from, or written to a device: by the
                               harness */
+    uint64_t seen_bytes;   /* that the read or write calls of a command of the
+                              user's moved, which might do anything */
     /* in flight, looked at now and then: by bench_in_flight, or not at all */
     uint64_t in_flight_sum;
     uint64_t in_flight_looks;
@@ -125,8 +127,8 @@ struct bench_options {
     bool list; /* only names */
 };
 
-/* Runs the rows that are wanted and prints a table. 0, or 1 when no row could
- * be run. */
+/* Runs the rows that are wanted and prints a table. 0, or 1 when a row could
+ * not be taken, or there is none. */
 int bench_run(const struct bench_options *options);
 
 #endif

@@ -36,6 +36,17 @@ static void print_calls(const struct figures *figures)
     }
 }
 
+/* Where nothing else proves that a command does the same work. */
+static void print_seen(const struct bench *bench, const struct figures *figures)
+{
+    const struct bench_result *sum = &figures->other_sum;
+    double share = (double)sum->seen_bytes / (double)sum->bytes;
+    if (bench->against != NULL && share < 0.98) {
+        printf("  the command's calls moved only %.0f %% of the bytes",
+               share * 100);
+    }
+}
+
 void report_row(const struct bench *bench, struct figures *figures)
 {
     printf("%-34s ", bench->row->name);
@@ -64,6 +75,7 @@ void report_row(const struct bench *bench, struct figures *figures)
            median(figures->ours_cpu, count) * 1e6,
            median(figures->other_cpu, count) * 1e6);
     print_calls(figures);
+    print_seen(bench, figures);
     printf("\n");
     fflush(stdout);
 }
@@ -83,7 +95,8 @@ FILE *report_open(const char *path)
             "ratio_median,ratio_high,ours_cpu_us,other_cpu_us,"
             "ours_calls,other_calls,ours_in_flight,other_in_flight,"
             "in_flight_max,operations,bytes,ours_device_bytes,"
-            "other_device_bytes,submissions,transfers,bytes_copied,"
+            "other_device_bytes,other_seen_bytes,submissions,transfers,bytes_"
+            "copied,"
             "other_command,not_taken\n");
     return csv;
 }
@@ -141,13 +154,16 @@ void report_csv(FILE *csv, const struct bench *bench, struct figures *figures)
     print_number(csv, figures->other_calls >= 0, figures->other_calls);
     print_in_flight(csv, &figures->ours_sum);
     print_in_flight(csv, &figures->other_sum);
-    fprintf(csv,
-            "%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%" PRIu64
-            ",%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",",
+    fprintf(csv, "%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",",
             figures->counters.in_flight_max, figures->ours_sum.operations,
             figures->ours_sum.bytes, figures->ours_sum.device_bytes,
-            figures->other_sum.device_bytes, figures->counters.submissions,
-            figures->counters.transfers, figures->counters.bytes_copied);
+            figures->other_sum.device_bytes);
+    if (bench->against != NULL && count > 0) {
+        fprintf(csv, "%" PRIu64, figures->other_sum.seen_bytes);
+    }
+    fprintf(csv, ",%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",",
+            figures->counters.submissions, figures->counters.transfers,
+            figures->counters.bytes_copied);
     print_text(csv, bench->other_command);
     fputc(',', csv);
     print_text(csv, bench->reason);

@@ -76,10 +76,13 @@ struct kvt_fs_facts {
     uint32_t memory_alignment;
     uint32_t depth;          /* transfers worth having in flight */
     uint32_t metadata_depth; /* opens, removes, ... worth having in flight */
-    uint32_t slices_max;     /* of one element; the core splits above */
-    uint64_t transfer_max;   /* bytes of one call; the core splits above */
+    uint32_t slices_max;     /* of one element; the core splits above;
+                                UINT32_MAX: no limit */
+    uint64_t transfer_max;   /* bytes of one call; the core splits above;
+                                UINT64_MAX: no limit */
     uint64_t transfer_best;
-    uint32_t allocation_unit; /* a file takes a multiple of this on disk */
+    uint32_t allocation_unit; /* bytes: a file takes a multiple of this, on
+                                 disk or in memory */
     bool direct;              /* transfers bypass the page cache */
     bool io_uring;            /* and go through a ring of the kernel's */
     /* names */
@@ -320,7 +323,9 @@ KVT_API int kvt_fs_rename(struct kvt_fs *fs, const char *from, const char *to,
                           bool replace);
 /* Locks a name for this process until kvt_fs_unlock or its death; the file
  * `path` is made when missing and holds `holder`. -EBUSY when it is held:
- * `owner` then has the holder's text. A forked child does not hold it. */
+ * `owner` then has the holder's text, cut to its size and terminated. Between
+ * processes it holds where they see the same files. A forked child does not
+ * hold it. */
 KVT_API int kvt_fs_lock(struct kvt_fs *fs, const char *path, const char *holder,
                         char *owner, size_t owner_size,
                         struct kvt_fs_lock **lock);
@@ -374,7 +379,10 @@ struct kvt_fs_mount_args {
 
 /* A ring of the adapter's own. */
 struct kvt_fs_queue_ops {
-    /* required; allocates a struct whose first member is a queue base */
+    /* required; allocates a struct whose first member is a queue base.
+     * -EOPNOTSUPP: no ring can be had for this queue; its elements go to
+     * `execute`, in the core's pool, if the adapter has that. It then sets the
+     * mount's fallback_reason */
     int (*open)(struct kvt_fs *fs, uint32_t depth, bool poll_works,
                 struct kvt_fs_queue **queue);
     /* required; takes all of the list (linked by `next`): at most `depth`

@@ -158,7 +158,8 @@ struct kvt_batch_options {
 /* Each returns how many objects succeeded (exists: are present), with every
  * object's own result in place, or a negative code when nothing was tried:
  * KVT_ERR_INVALID_PARAMS for a null array, a count of 0, or the same key
- * twice in one offload; a store used after fork.
+ * twice in one offload; a store used after fork; KVT_ERR_INTERNAL when there
+ * is nothing to run it on, with the errno in each object's `errnum`.
  *
  * Faults of one object fail that object alone: KVT_ERR_INVALID_KEY,
  * KVT_ERR_INVALID_PARAMS (null base with a size, over `object_size_max`).

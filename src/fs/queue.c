@@ -24,6 +24,10 @@ int kvt_fs_queue_open(struct kvt_fs *fs,
         fs->ops->queue != NULL ? fs->ops->queue : &kvt_fs_pool_queue;
     uint32_t depth = options->depth != 0 ? options->depth : fs->facts.depth;
     int rc = ops->open(fs, depth, options->poll_works, queue);
+    if (rc == -EOPNOTSUPP && fs->ops->execute != NULL) {
+        ops = &kvt_fs_pool_queue; /* a queue that gets no ring */
+        rc = ops->open(fs, depth, options->poll_works, queue);
+    }
     if (rc != 0) {
         return rc;
     }

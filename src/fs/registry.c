@@ -61,6 +61,33 @@ static size_t find_known(const char *name, size_t size)
     return i;
 }
 
+static void forget(struct kvt_error *err)
+{
+    if (err != NULL) {
+        *err = (struct kvt_error){0};
+    }
+}
+
+/* An adapter's answer: with a code that is one, and never without a reason. */
+static int with_reason(int rc, const char *who, struct kvt_error *err)
+{
+    int errnum = 0;
+    if (rc != KVT_OK && strcmp(kvt_status_name(rc), "KVT_ERR_UNKNOWN") == 0) {
+        errnum = rc < 0 ? -rc : 0;
+        rc = KVT_ERR_INTERNAL;
+    }
+    if (rc == KVT_OK || err == NULL) {
+        return rc;
+    }
+    err->code = rc;
+    err->errnum = err->errnum != 0 ? err->errnum : errnum;
+    if (err->message[0] == '\0') {
+        kvt_error_set(err, rc, err->errnum, who, "ask those who made it",
+                      "the module gives no reason");
+    }
+    return rc;
+}
+
 /* Loads a module, and asks it whether it can work here. */
 static int load_module(const char *file, const struct kvt_module **module,
                        struct kvt_error *err)
@@ -82,7 +109,8 @@ static int load_module(const char *file, const struct kvt_module **module,
     }
     int rc = kvt_module_load(file, module, err);
     if (rc == KVT_OK && (*module)->available != NULL) {
-        rc = (*module)->available(err);
+        forget(err);
+        rc = with_reason((*module)->available(err), file, err);
         if (rc != KVT_OK) {
             kvt_error_prefix(err, "%s", file);
         }
@@ -281,7 +309,8 @@ static int mount_one(const struct kvt_fs_ops *ops, const char *name,
         return no_memory(args, err);
     }
     struct kvt_fs *mounted = NULL;
-    rc = ops->mount(args, &mounted, err);
+    forget(err);
+    rc = with_reason(ops->mount(args, &mounted, err), name, err);
     if (rc != KVT_OK) {
         free(core);
         return rc;

@@ -2,6 +2,7 @@
 #include "fs/uring.h"
 
 #include "core/config.h"
+#include "core/process.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -35,7 +36,6 @@ void kvt_uring_fell_back(struct uring_fs *fs, const char *reason)
 static void set_up(struct uring_fs *fs, const struct kvt_config *config)
 {
     struct kvt_fs_facts *facts = &fs->posix.base.facts;
-    fs->depth = (uint32_t)kvt_config_u64(config, "uring.queue_depth");
     fs->registered_max = kvt_config_u64(config, "uring.registered_max");
     facts->io_uring = true;
     facts->depth = fs->depth;
@@ -53,6 +53,8 @@ static int uring_mount(const struct kvt_fs_mount_args *args,
         return kvt_error_set(err, KVT_ERR_INTERNAL, ENOMEM, args->root, NULL,
                              "no memory to mount");
     }
+    fs->depth = (uint32_t)kvt_config_u64(args->config, "uring.queue_depth");
+    fs->forks = kvt_process_forks();
     const char *reason = kvt_uring_probe(fs);
     int rc = kvt_posix_init(&fs->posix, args, reason == NULL, err);
     if (rc != KVT_OK) {

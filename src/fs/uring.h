@@ -44,6 +44,7 @@ struct uring_fs {
     char reason[256]; /* of a fallback */
     bool whole_files; /* linked open, read, close work */
     uint32_t depth;   /* of queues, unless they want another */
+    unsigned forks;   /* kvt_process_forks() at mount */
     pthread_mutex_t waker_mutex;
     struct io_uring waker; /* under it: sends completions to other rings */
     pthread_mutex_t memory_mutex;
@@ -66,10 +67,11 @@ enum uring_step {
 /* One element under way. */
 struct uring_io {
     struct kvt_fs_elem *elem; /* null: none */
-    struct uring_io *next;    /* in the list of the free, or of the starved */
-    uint32_t generation;      /* tells its calls from those of older elements */
-    uint32_t thread;          /* that prepared its last call */
-    bool worker;              /* a thread of the kernel's does it */
+    struct uring_io *next; /* in the list of the free, the late, the starved */
+    uint32_t generation;   /* tells its calls from those of older elements */
+    uint32_t thread;       /* that prepared its last call */
+    unsigned calls_end;    /* where that ends, in the ring's order of calls */
+    bool worker;           /* a thread of the kernel's does it */
     /* transfers */
     int file; /* descriptor, or place in the ring's table */
     bool in_table;
@@ -78,6 +80,7 @@ struct uring_io {
     /* the part under way; planned anew when it is over */
     uint64_t asked;
     uint64_t bounced;
+    int buffer;           /* the registered memory that it uses, or -1 */
     unsigned char *chunk; /* of bounce memory, or null */
     /* whole files */
     bool open;      /* its place in the table is taken, or will be */
@@ -104,6 +107,7 @@ struct uring_queue {
     uint32_t busy; /* ios */
     struct uring_io *ios;
     struct uring_io *free;
+    struct uring_io *late; /* over, but calls of theirs are still prepared */
     struct kvt_fs_elem *unstarted; /* no io was free */
     struct kvt_fs_elem **unstarted_end;
     /* what may be no more than copying out of the page cache */
@@ -136,8 +140,8 @@ struct uring_queue {
 };
 
 /* uring_probe.c */
-/* Null when rings work here, and `waker` is made; otherwise why not, in
- * fs->reason. */
+/* Null when rings work here, one of a queue of `depth` among them, and `waker`
+ * is made; otherwise why not, in fs->reason. `depth` is set. */
 const char *kvt_uring_probe(struct uring_fs *fs);
 /* Sets `whole_files`; the root is open. */
 void kvt_uring_probe_files(struct uring_fs *fs);
@@ -149,6 +153,10 @@ void kvt_uring_ring_close(struct io_uring *ring);
 
 /* uring_queue.c */
 extern const struct kvt_fs_queue_ops kvt_uring_queue;
+/* How many elements a queue of that depth has under way. */
+uint32_t kvt_uring_ios(uint32_t depth);
+/* A ring that is large enough for so many; as kvt_uring_ring_open. */
+int kvt_uring_queue_ring(struct io_uring *ring, uint32_t ios);
 /* A call to be prepared; there is room for all that one io may prepare. */
 struct io_uring_sqe *kvt_uring_call(struct uring_queue *queue,
                                     struct uring_io *io);
@@ -217,6 +225,10 @@ void kvt_uring_mem_free(struct kvt_fs *fs, void *base, size_t size,
                         void *cookie, bool registered);
 /* The number of the registered memory that holds these bytes, or -1. */
 int kvt_uring_buffer(struct uring_queue *queue, const void *base, size_t size);
+/* True when a part failed since the ring does not know the memory any more: it
+ * is to be moved as any other from now on. */
+bool kvt_uring_buffer_is_lost(struct uring_queue *queue,
+                              const struct uring_io *io, int64_t result);
 void kvt_uring_memory_join(struct uring_queue *queue);
 void kvt_uring_memory_leave(struct uring_queue *queue);
 

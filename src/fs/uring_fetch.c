@@ -114,7 +114,8 @@ static void part_over(struct uring_queue *queue, struct uring_io *io,
         io->lost = true; /* read before it was open: who knows when it will? */
         leave_aside(queue, io);
     } else if (moved == -EAGAIN || moved == -EINTR ||
-               kvt_uring_is_orphan(io, moved)) {
+               kvt_uring_is_orphan(io, moved) ||
+               kvt_uring_buffer_is_lost(queue, io, moved)) {
         leave_aside(queue, io);
     } else if (!kvt_uring_part_end(queue, io, moved, &result)) {
         end(queue, io, result);
@@ -144,6 +145,11 @@ static void closed(struct uring_queue *queue, struct uring_io *io,
 void kvt_uring_fetch_refused(struct uring_queue *queue, struct uring_io *io,
                              enum uring_step step, int rc)
 {
+    if (step == URING_CLOSE && io->closes && !io->over) {
+        /* the kernel has the read, and may be moving bytes */
+        kvt_uring_fetch_done(queue, io, step, rc);
+        return;
+    }
     if (step != URING_OPEN) {
         clear_place(queue, io);
     }

@@ -3,9 +3,14 @@
  * once when it is freed: pages that are pinned are not given back, and another
  * memory at the same address would not be the one that is transferred.
  *
- * What cannot be registered is transferred as any memory. */
+ * What cannot be registered is transferred as any memory.
+ *
+ * A forked child has the rings of its parent: what it frees stays registered,
+ * for the parent, and nothing of its own is. */
 #define _GNU_SOURCE
 #include "fs/uring.h"
+
+#include "core/process.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -14,6 +19,12 @@
 enum {
     PIECE_MAX = 1 << 30 /* the kernel's limit of one registration */
 };
+
+/* Also of `memory_mutex`: whoever held it is not in the child. */
+static bool is_parents(const struct uring_fs *fs)
+{
+    return fs->forks != kvt_process_forks();
+}
 
 static void changed(struct uring_fs *fs)
 {
@@ -35,6 +46,9 @@ static bool add_region(struct uring_fs *fs, char *base, size_t size)
 static void add_memory(struct uring_fs *fs, char *base, size_t size)
 {
     bool all = true;
+    if (is_parents(fs)) {
+        return;
+    }
     pthread_mutex_lock(&fs->memory_mutex);
     while (size > 0 && all) {
         size_t piece = size < PIECE_MAX ? size : PIECE_MAX;
@@ -61,6 +75,9 @@ static int update(struct uring_queue *queue, size_t i,
 static void remove_memory(struct uring_fs *fs, const char *base, size_t size)
 {
     static const struct uring_region none = {NULL, 0};
+    if (is_parents(fs)) {
+        return;
+    }
     pthread_mutex_lock(&fs->memory_mutex);
     for (size_t i = 0; i < URING_REGIONS_MAX; i++) {
         struct uring_region *region = &fs->regions[i];
@@ -85,6 +102,10 @@ static void remove_memory(struct uring_fs *fs, const char *base, size_t size)
 void kvt_uring_memory_join(struct uring_queue *queue)
 {
     struct uring_fs *fs = queue->fs;
+    if (is_parents(fs)) {
+        queue->generation = fs->generation; /* of no memory */
+        return;
+    }
     pthread_mutex_lock(&fs->memory_mutex);
     queue->next = fs->queues;
     queue->at = &fs->queues;
@@ -98,6 +119,9 @@ void kvt_uring_memory_join(struct uring_queue *queue)
 void kvt_uring_memory_leave(struct uring_queue *queue)
 {
     struct uring_fs *fs = queue->fs;
+    if (is_parents(fs)) {
+        return;
+    }
     pthread_mutex_lock(&fs->memory_mutex);
     *queue->at = queue->next;
     if (queue->next != NULL) {
@@ -179,6 +203,19 @@ int kvt_uring_buffer(struct uring_queue *queue, const void *base, size_t size)
         }
     }
     return -1;
+}
+
+bool kvt_uring_buffer_is_lost(struct uring_queue *queue,
+                              const struct uring_io *io, int64_t result)
+{
+    if (result != -EFAULT || io->buffer < 0) {
+        return false;
+    }
+    queue->regions[io->buffer].size = 0;
+    kvt_uring_fell_back(queue->fs,
+                        "memory is not registered with a ring any more, which "
+                        "costs CPU time: another process has changed it");
+    return true;
 }
 
 /* The table's members ----------------------------------------------------- */

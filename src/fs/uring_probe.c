@@ -142,7 +142,9 @@ void kvt_uring_probe_files(struct uring_fs *fs)
     struct io_uring ring;
     int root = fs->posix.root;
     if (kvt_uring_ring_open(&ring, 8, 16) != 0) {
-        return; /* as the rings of queues will not, and they tell */
+        kvt_uring_fell_back(fs, "whole files are fetched by threads: no ring "
+                                "could be had to try linked calls on");
+        return;
     }
     if (io_uring_register_files_sparse(&ring, 1) != 0) {
         kvt_uring_fell_back(fs, "whole files are fetched by threads: the "
@@ -165,7 +167,8 @@ const char *kvt_uring_probe(struct uring_fs *fs)
     if (rc != 0) {
         return say(fs, "io_uring_setup", rc);
     }
-    rc = kvt_uring_ring_open(&ring, 8, 16);
+    /* as large as the others will be: each is charged to what may be locked */
+    rc = kvt_uring_queue_ring(&ring, kvt_uring_ios(fs->depth));
     if (rc != 0) {
         kvt_uring_ring_close(&fs->waker);
         return say(fs, "io_uring_setup", rc);

@@ -48,11 +48,42 @@ static uint32_t this_thread(void)
 
 /* Calls ------------------------------------------------------------------- */
 
+/* How many calls the kernel has, of all that were ever prepared. */
+static unsigned handed_over(const struct uring_queue *queue)
+{
+    return queue->ring.sq.sqe_tail - io_uring_sq_ready(&queue->ring);
+}
+
 struct io_uring_sqe *kvt_uring_call(struct uring_queue *queue,
                                     struct uring_io *io)
 {
+    struct io_uring_sqe *sqe = io_uring_get_sqe(&queue->ring);
     io->thread = this_thread();
-    return io_uring_get_sqe(&queue->ring);
+    io->calls_end = queue->ring.sq.sqe_tail;
+    return sqe;
+}
+
+/* An open that failed ends its element, while what is behind it may still be
+ * prepared: there is no room for the calls of another one yet. */
+static bool is_late(const struct uring_queue *queue, const struct uring_io *io)
+{
+    return (int)(io->calls_end - handed_over(queue)) > 0;
+}
+
+static void free_late(struct uring_queue *queue)
+{
+    bool all = io_uring_sq_ready(&queue->ring) == 0;
+    struct uring_io **at = &queue->late;
+    while (*at != NULL) {
+        struct uring_io *io = *at;
+        if (all || !is_late(queue, io)) {
+            *at = io->next;
+            io->next = queue->free;
+            queue->free = io;
+        } else {
+            at = &io->next;
+        }
+    }
 }
 
 void kvt_uring_tag(struct io_uring_sqe *sqe, const struct uring_queue *queue,
@@ -81,6 +112,16 @@ bool kvt_uring_is_orphan(const struct uring_io *io, int64_t result)
            io->thread != this_thread();
 }
 
+/* Takes back what is prepared and was not handed over. */
+static void take_back(struct io_uring *ring)
+{
+    struct io_uring_sq *sq = &ring->sq;
+    unsigned head = sq->sqe_tail - io_uring_sq_ready(ring);
+    sq->sqe_head = head;
+    sq->sqe_tail = head;
+    io_uring_smp_store_release(sq->ktail, head);
+}
+
 /* The kernel takes no calls any more: somebody closed the ring, or forbade it.
  * What it did not take ends with its answer. */
 static void fail_calls(struct uring_queue *queue, int rc)
@@ -94,19 +135,25 @@ static void fail_calls(struct uring_queue *queue, int rc)
         struct uring_io *io = io_of(queue, tag, &step);
         if (io != NULL && io->elem->op == KVT_FS_FETCH) {
             kvt_uring_fetch_refused(queue, io, step, rc);
+        } else if (io != NULL && io->elem->op == KVT_FS_CLOSE) {
+            kvt_uring_aside(queue, io); /* files are closed in any case */
         } else if (io != NULL) {
             kvt_uring_end(queue, io, rc);
         }
     }
-    sq->sqe_head = head;
-    sq->sqe_tail = head;
-    io_uring_smp_store_release(sq->ktail, head);
+    take_back(&queue->ring);
 }
 
 static void pause_a_moment(void)
 {
     struct timespec moment = {0, PAUSE_NS};
     nanosleep(&moment, NULL);
+}
+
+/* Has the kernel too much to do, or too little memory? */
+static bool is_for_later(int rc)
+{
+    return rc == -EAGAIN || rc == -EBUSY || rc == -ENOMEM;
 }
 
 /* Hands over what is prepared, and waits for `want` completions. */
@@ -125,7 +172,7 @@ static void enter(struct uring_queue *queue, unsigned want, int64_t deadline_ns)
         rc = io_uring_submit_and_wait_timeout(&queue->ring, &first, 1, &left,
                                               NULL);
     }
-    bool later = rc == -EAGAIN || rc == -EBUSY || rc == -ENOMEM;
+    bool later = is_for_later(rc);
     if (rc < 0 && rc != -ETIME && rc != -EINTR && !later) {
         fail_calls(queue, rc);
         later = true;
@@ -135,6 +182,9 @@ static void enter(struct uring_queue *queue, unsigned want, int64_t deadline_ns)
     }
     if (io_uring_sq_ready(&queue->ring) == 0) {
         queue->pieces_used = 0;
+    }
+    if (queue->late != NULL) {
+        free_late(queue);
     }
 }
 
@@ -163,6 +213,7 @@ static struct uring_io *take_io(struct uring_queue *queue,
         io->aside = false;
         io->lost = false;
         io->worker = false;
+        io->calls_end = handed_over(queue); /* none */
         io->rest = kvt_rest_of(elem);
         io->done = 0;
         kvt_tools_memory_used(elem);
@@ -186,8 +237,9 @@ static struct kvt_fs_elem *leave_io(struct uring_queue *queue,
 static struct kvt_fs_elem *give_io(struct uring_queue *queue,
                                    struct uring_io *io)
 {
-    io->next = queue->free;
-    queue->free = io;
+    struct uring_io **list = is_late(queue, io) ? &queue->late : &queue->free;
+    io->next = *list;
+    *list = io;
     return leave_io(queue, io);
 }
 
@@ -289,10 +341,14 @@ static void start_copies(struct uring_queue *queue)
     }
 }
 
+static bool all_retired(const struct uring_queue *queue)
+{
+    return queue->free == NULL && queue->late == NULL && queue->busy == 0;
+}
+
 static void start(struct uring_queue *queue, struct kvt_fs_elem *elem)
 {
-    bool all_retired = queue->free == NULL && queue->busy == 0;
-    if (is_for_the_pool(queue, elem) || all_retired) {
+    if (is_for_the_pool(queue, elem) || all_retired(queue)) {
         leave_aside(queue, elem);
         return;
     }
@@ -334,11 +390,21 @@ static void start_waiting(struct uring_queue *queue)
         go_on(queue, starved);
         starved = next;
     }
-    if (unstarted != NULL && queue->free != NULL) {
+    if (unstarted != NULL && (queue->free != NULL || all_retired(queue))) {
         queue->unstarted = NULL;
         queue->unstarted_end = &queue->unstarted;
         start_all(queue, unstarted);
     }
+}
+
+/* Nothing of the ring is left to copies: threads do them. */
+static void leave_copies_aside(struct uring_queue *queue)
+{
+    struct kvt_fs_elem *elem = queue->copies;
+    queue->copies = NULL;
+    queue->copies_end = &queue->copies;
+    queue->copy_count = 0;
+    start_all(queue, elem);
 }
 
 static void uring_submit(struct kvt_fs_queue *base, struct kvt_fs_elem *first)
@@ -430,6 +496,9 @@ static void uring_poll(struct kvt_fs_queue *base, size_t min,
     if (queue->unstarted != NULL || queue->starved != NULL) {
         start_waiting(queue);
     }
+    if (queue->copies != NULL && all_retired(queue)) {
+        leave_copies_aside(queue);
+    }
     start_copies(queue);
     bool told = tell(queue);
     bool more = queue->copies != NULL && queue->free != NULL;
@@ -453,7 +522,10 @@ static void send_wakes(struct uring_fs *fs, int ring, unsigned count)
     }
     while (io_uring_sq_ready(waker) > 0) {
         int rc = io_uring_submit(waker);
-        if (rc <= 0) {
+        bool later = rc == 0 || is_for_later(rc) || rc == -EINTR;
+        if (rc < 0 && !later) {
+            take_back(waker); /* the sleeper's own calls are refused, too */
+        } else if (later) {
             sched_yield(); /* the sleeper has nobody else */
         }
     }
@@ -477,13 +549,39 @@ static void uring_wake(struct kvt_fs_queue *base)
 
 /* Open and close ---------------------------------------------------------- */
 
+/* There are more queues than rings can be had. */
+static const char *why_no_ring(int rc)
+{
+    switch (rc) {
+    case -ENOMEM:
+        return "some queues have no ring, so threads read and write there: the "
+               "memory that may be locked (ulimit -l) or used is too small";
+    case -EMFILE:
+    case -ENFILE:
+        return "some queues have no ring, so threads read and write there: no "
+               "more files may be open (ulimit -n)";
+    default:
+        return "some queues have no ring, so threads read and write there: the "
+               "kernel, or a seccomp filter, refuses one";
+    }
+}
+
+int kvt_uring_queue_ring(struct io_uring *ring, uint32_t ios)
+{
+    uint32_t entries = ios * CALLS_OF_IO;
+    return kvt_uring_ring_open(ring, entries, entries + 2 * URING_WAKES_MAX);
+}
+
+/* 0; -EOPNOTSUPP when the core's pool has to do without it. */
 static int open_ring(struct uring_queue *queue)
 {
-    uint32_t entries = queue->io_count * CALLS_OF_IO;
-    int rc = kvt_uring_ring_open(&queue->ring, entries,
-                                 entries + 2 * URING_WAKES_MAX);
-    if (rc != 0 || !queue->fs->whole_files) {
-        return rc;
+    int rc = kvt_uring_queue_ring(&queue->ring, queue->io_count);
+    if (rc != 0) {
+        kvt_uring_fell_back(queue->fs, why_no_ring(rc));
+        return -EOPNOTSUPP;
+    }
+    if (!queue->fs->whole_files) {
+        return 0;
     }
     rc = io_uring_register_files_sparse(&queue->ring, queue->io_count);
     queue->whole_files = rc == 0;
@@ -497,6 +595,11 @@ static int open_ring(struct uring_queue *queue)
                                        "memory for a ring's table of files");
     }
     return 0;
+}
+
+uint32_t kvt_uring_ios(uint32_t depth)
+{
+    return depth < URING_IOS_MAX ? depth : URING_IOS_MAX;
 }
 
 static void queue_free(struct uring_queue *queue)
@@ -516,7 +619,7 @@ static int uring_open(struct kvt_fs *fs, uint32_t depth, bool poll_works,
         return -ENOMEM;
     }
     queue->fs = (struct uring_fs *)fs;
-    queue->io_count = depth < URING_IOS_MAX ? depth : URING_IOS_MAX;
+    queue->io_count = kvt_uring_ios(depth);
     queue->ios = calloc(queue->io_count, sizeof queue->ios[0]);
     queue->pieces = malloc(PIECES * sizeof queue->pieces[0]);
     queue->plan = malloc(URING_PIECES_MAX * sizeof queue->plan[0]);

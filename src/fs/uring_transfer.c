@@ -43,13 +43,14 @@ int kvt_uring_part(struct uring_queue *queue, struct uring_io *io,
     return 0;
 }
 
-static void prepare_single(struct uring_queue *queue, const struct uring_io *io,
+static void prepare_single(struct uring_queue *queue, struct uring_io *io,
                            const struct kvt_part *part,
                            struct io_uring_sqe *sqe)
 {
     void *base = part->pieces[0].base;
     unsigned size = (unsigned)part->pieces[0].size;
     int buffer = kvt_uring_buffer(queue, base, size);
+    io->buffer = buffer;
     if (is_write(io)) {
         if (buffer >= 0) {
             io_uring_prep_write_fixed(sqe, io->file, base, size, part->offset,
@@ -72,6 +73,7 @@ void kvt_uring_part_call(struct uring_queue *queue, struct uring_io *io,
         prepare_single(queue, io, part, sqe);
     } else {
         struct iovec *pieces = queue->pieces + queue->pieces_used;
+        io->buffer = -1;
         queue->pieces_used += part->count;
         for (uint32_t i = 0; i < part->count; i++) {
             pieces[i].iov_base = part->pieces[i].base;
@@ -157,6 +159,7 @@ void kvt_uring_transfer_done(struct uring_queue *queue, struct uring_io *io,
         /* a file that is opened not to wait, on a mount that cannot tell */
         kvt_uring_aside(queue, io);
     } else if (moved == -EINTR || kvt_uring_is_orphan(io, moved) ||
+               kvt_uring_buffer_is_lost(queue, io, moved) ||
                kvt_uring_part_end(queue, io, moved, &result)) {
         kvt_uring_transfer(queue, io);
     } else {

@@ -239,9 +239,11 @@ int kvt_submit(struct kvt_store *store, struct kvt_request *request)
         return rc;
     }
     struct kvt_submitted *submitted = calloc(1, sizeof *submitted);
-    if (submitted == NULL || io_threads_start(store) != 0) {
+    rc = submitted != NULL ? io_threads_start(store) : -ENOMEM;
+    if (rc != 0) {
         free(submitted);
-        return KVT_ERR_INTERNAL;
+        return kvt_batch_refuse(request->objects, request->count,
+                                KVT_ERR_INTERNAL, -rc);
     }
     submitted->store = store;
     submitted->request = request;

@@ -96,6 +96,13 @@ static void set_all(struct kvt_object *objects, size_t count, int status,
     }
 }
 
+int kvt_batch_refuse(struct kvt_object *objects, size_t count, int code,
+                     int errnum)
+{
+    set_all(objects, count, code, errnum);
+    return code;
+}
+
 int kvt_batch_check(const struct kvt_store *store, enum kvt_batch_op op,
                     struct kvt_object *objects, size_t count,
                     const struct kvt_batch_options *options)
@@ -109,8 +116,7 @@ int kvt_batch_check(const struct kvt_store *store, enum kvt_batch_op op,
         return KVT_ERR_INVALID_PARAMS;
     }
     if (writes && store->read_only) {
-        set_all(objects, count, KVT_ERR_UNABLE_OFFLOAD, EROFS);
-        return KVT_ERR_UNABLE_OFFLOAD;
+        return kvt_batch_refuse(objects, count, KVT_ERR_UNABLE_OFFLOAD, EROFS);
     }
     int twins = op == KVT_BATCH_OFFLOAD ? has_twins(objects, count) : 0;
     if (twins != 0) {
@@ -187,6 +193,7 @@ int kvt_batch_result(struct kvt_store *store, struct kvt_batch *batch,
     }
     if (!kvt_batch_in_memory(store, batch->op)) {
         note_health(store, errnum, succeeded > 0);
+        kvt_store_tell_fallback(store);
     }
     return succeeded;
 }

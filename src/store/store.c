@@ -94,12 +94,16 @@ static int mount(struct kvt_store *store, struct kvt_error *err)
                         err);
 }
 
-/* What is asked for and not had is told, and not only to those who look. */
-static void tell_fallback(struct kvt_store *store)
+void kvt_store_tell_fallback(struct kvt_store *store)
 {
     const char *reason = kvt_fs_fallback_reason(store->fs);
     char message[512];
-    if (reason[0] != '\0' && store->handlers.log != NULL) {
+    if (reason[0] == '\0' ||
+        __atomic_load_n(&store->fallback_told, __ATOMIC_RELAXED)) {
+        return;
+    }
+    if (!__atomic_exchange_n(&store->fallback_told, true, __ATOMIC_RELAXED) &&
+        store->handlers.log != NULL) {
         snprintf(message, sizeof message, "fs = %s: %s", kvt_fs_name(store->fs),
                  reason);
         store->handlers.log(KVT_LOG_WARN, message, store->handlers.log_arg);
@@ -128,7 +132,7 @@ static int open_backend(struct kvt_store *store, struct kvt_error *err)
     if (rc != KVT_OK) {
         return rc;
     }
-    tell_fallback(store);
+    kvt_store_tell_fallback(store);
     struct kvt_backend_args args = {.config = store->config,
                                     .handlers = &store->handlers,
                                     .fs = store->fs,
@@ -257,21 +261,19 @@ void kvt_store_close(struct kvt_store *store)
 
 /* Queues of the calling threads ------------------------------------------- */
 
-struct kvt_fs_queue *kvt_store_queue_take(struct kvt_store *store)
+int kvt_store_queue_take(struct kvt_store *store, struct kvt_fs_queue **queue)
 {
-    struct kvt_fs_queue *queue = NULL;
+    *queue = NULL;
     pthread_mutex_lock(&store->mutex);
     if (store->idle_count > 0) {
-        queue = store->idle_queues[--store->idle_count];
+        *queue = store->idle_queues[--store->idle_count];
     }
     pthread_mutex_unlock(&store->mutex);
-    if (queue == NULL) {
-        struct kvt_fs_queue_options options = {sizeof options, 0, true};
-        if (kvt_fs_queue_open(store->fs, &options, &queue) != 0) {
-            return NULL;
-        }
+    if (*queue != NULL) {
+        return 0;
     }
-    return queue;
+    struct kvt_fs_queue_options options = {sizeof options, 0, true};
+    return kvt_fs_queue_open(store->fs, &options, queue);
 }
 
 void kvt_store_queue_give(struct kvt_store *store, struct kvt_fs_queue *queue)
@@ -315,9 +317,10 @@ static int run_batch(struct kvt_store *store, enum kvt_batch_op op,
         return rc;
     }
     struct kvt_fs_queue *queue = NULL;
-    if (!kvt_batch_in_memory(store, op) &&
-        (queue = kvt_store_queue_take(store)) == NULL) {
-        return KVT_ERR_INTERNAL;
+    rc = kvt_batch_in_memory(store, op) ? 0
+                                        : kvt_store_queue_take(store, &queue);
+    if (rc != 0) {
+        return kvt_batch_refuse(objects, count, KVT_ERR_INTERNAL, -rc);
     }
     bool finished = false;
     struct kvt_batch batch = {.op = op,

@@ -63,6 +63,7 @@ struct kvt_store {
     uint32_t deadline_ms; /* of batches that name none; 0 = none */
     struct kvt_write_keeper writes;
     double open_seconds;
+    bool fallback_told; /* atomic */
 
     pthread_mutex_t mutex;
     struct kvt_fs_queue **idle_queues;
@@ -96,6 +97,9 @@ int kvt_batch_check(const struct kvt_store *store, enum kvt_batch_op op,
                     const struct kvt_batch_options *options);
 /* Does such a batch go without a queue? */
 bool kvt_batch_in_memory(const struct kvt_store *store, enum kvt_batch_op op);
+/* Nothing of it is tried: `code` of each object, and what is returned. */
+int kvt_batch_refuse(struct kvt_object *objects, size_t count, int code,
+                     int errnum);
 /* How many succeeded; fills prefix_count, and the store's health. */
 int kvt_batch_result(struct kvt_store *store, struct kvt_batch *batch,
                      struct kvt_batch_options *options);
@@ -113,8 +117,12 @@ void kvt_reaper_stop(struct kvt_store *store);
 /* async.c */
 void kvt_io_threads_stop(struct kvt_store *store);
 
-/* A queue for the calling thread; null when none can be had. */
-struct kvt_fs_queue *kvt_store_queue_take(struct kvt_store *store);
+/* What is asked for and not had is told in the log, once: when the store opens,
+ * or after the batch that met it. */
+void kvt_store_tell_fallback(struct kvt_store *store);
+
+/* A queue for the calling thread: 0, or -errno. */
+int kvt_store_queue_take(struct kvt_store *store, struct kvt_fs_queue **queue);
 void kvt_store_queue_give(struct kvt_store *store, struct kvt_fs_queue *queue);
 
 #endif

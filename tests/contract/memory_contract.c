@@ -296,9 +296,29 @@ static void all_from_one_on_may_fail(void **state)
     fail_each(*state, true);
 }
 
+/* A batch finds no memory for its queue: nothing was tried, and it is told
+ * why. */
+static void without_a_queue_the_errno_is_told(void **state)
+{
+    struct store_fixture *fixture = *state;
+    struct work work = {.fixture = fixture};
+    static unsigned char bytes[KEYS][SIZE];
+    struct kvt_object objects[KEYS];
+    store_start(fixture);
+    start_failing(1, true);
+    int rc = run(&work, kvt_batch_load, 0, false, objects, bytes);
+    stop_failing();
+    assert_int_equal(rc, KVT_ERR_INTERNAL);
+    for (size_t key = 0; key < KEYS; key++) {
+        assert_int_equal(objects[key].status, KVT_ERR_INTERNAL);
+        assert_int_equal(objects[key].errnum, ENOMEM);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        store_test_fast(without_a_queue_the_errno_is_told),
         store_test_fast(each_allocation_may_fail),
         store_test_fast(all_from_one_on_may_fail),
     };

@@ -90,6 +90,10 @@ against 0 "^$row +[0-9.]+ \[" 'cat "$BENCH_FILE" >/dev/null' $row --pairs 6
 is $row other command
 is $row other_command 'cat "\$BENCH_FILE" >/dev/null'
 is $row other_calls ''
+[ "$(field $row other_seen_bytes)" -ge "$(field $row bytes)" ] ||
+    fail "cat was seen to read $(field $row other_seen_bytes) bytes"
+against 0 "^$row .*  the command's calls moved only 0 % of the bytes$" true \
+    $row --pairs 1
 against 1 'not taken: exit 7: exit status 7: ' 'exit 7' $row
 against 0 '' 'test $BENCH_OPERATION = read && test $BENCH_SIZE = 65536 &&
     test $((BENCH_SIZE * BENCH_COUNT)) = $BENCH_BYTES && test -f "$BENCH_FILE"' \
@@ -150,6 +154,9 @@ PATH=$temp/bin:$PATH small_in 1 "^$row +not taken: fio: fio says" --only $row
 is $row pairs 0
 is $row ratio_median ''
 is $row not_taken 'fio: fio says "no", and more ?'
+# Neither is a success when others could be run.
+PATH=$temp/bin:$PATH small_in 1 '^2 of [0-9]+ rows were not taken$' \
+    --only /4KiB/depth1/warm --pairs 1
 rm "$temp/bin/fio"
 ln -s "$(command -v sh)" "$temp/bin/sh"
 PATH=$temp/bin "$bench" --only $row --dir "$temp/a dir" --quick 1000 \

@@ -43,6 +43,16 @@ for text in wrong:
 sys.exit(bool(wrong) or len(blocks) < 8)
 PYTHON
 
+# A case that fails can be read where the page says.
+cases=$PREFIX/share/doc/kvtier/contract
+grep -q 'in `share/doc/kvtier/contract`' "$page" || fail "the page, and cases?"
+kvtier_cases=$("$PREFIX/bin/kvtier-fs-contract" --list)
+[ -n "$kvtier_cases" ] || fail "there are no cases"
+for case in $kvtier_cases; do
+    grep -qE "\b$case\(struct contract \*c\)" "$cases"/*.c ||
+        fail "no function $case in $cases"
+done
+
 # What the page runs ------------------------------------------------------------
 
 # block N: the N-th block of shell

@@ -34,4 +34,13 @@ row slow "" "$dir" --fs fault:posix \
     --only foreign_memory_is_left_alone_behind_the_end \
     --only a_chain_with_a_deadline_breaks_as_any
 
+# a mount that takes no file so large, or has no holes in files
+for errno in EFBIG ENOSPC; do
+    for fault in "write,do=$errno" "write,nth=2,do=$errno"; do
+        row "no holes: $fault" offsets_beyond "$dir" --fs fault:posix \
+            -o "fault.rules=$fault" --only a_missing_name_is_enoent \
+            --only offsets_beyond_4_gib_are_their_own
+    done
+done
+
 finish

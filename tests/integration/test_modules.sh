@@ -205,6 +205,18 @@ bad "lacks a member of its queue" -DNO_QUEUE_OPEN
 bad 'is a wrapper' -DWRAPS
 bad 'holds the adapter "other"; name the file after' -DNAME='"other"'
 bad 'toy has no daemon; start the toy.s daemon' -DUNAVAILABLE
+bad 'the module gives no reason; ask those' -DUNAVAILABLE \
+    -DNO_REASON=KVT_ERR_FILE_OPEN_FAIL
+err_has '\[KVT_ERR_FILE_OPEN_FAIL -[0-9]+ 0\]$'
+# An errno is no code of the library.
+module "$modules/kvtier-fs-toy.so" -DNO_REASON=-111
+run 1 -o module_path="$modules" --fs toy --path "$temp/store" ls
+err_has 'the module gives no reason; ask those .*\[KVT_ERR_INTERNAL -1 ECONNREFUSED' &&
+    err_is_one_line
+module "$modules/kvtier-fs-toy.so" -DNO_REASON=KVT_ERR_FILE_OPEN_FAIL
+run 1 -o module_path="$modules" --fs toy --path "$temp/store" ls
+err_has 'the module gives no reason; ask those .*\[KVT_ERR_FILE_OPEN_FAIL -' &&
+    err_is_one_line
 bad 'setting other.size is not called' -DKEY='"other.size"'
 bad 'setting toy.Size is not called' -DKEY='"toy.Size"'
 bad 'setting toy. is not called' -DKEY='"toy."'

@@ -81,6 +81,8 @@ check() {
 cd "$temp/dir" || exit 1
 check "$build/tests/test_uring"
 check "$build/tests/test_uring_calls"
+check "$build/tests/test_uring_memory"
+check "$build/tests/test_uring_torn"
 check "$build/bin/kvtier-fs-contract" --fs uring --path "$temp/dir" \
     --only many_pieces_go_in_one_transfer \
     --only every_depth_carries_out_all \

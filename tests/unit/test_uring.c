@@ -1,5 +1,5 @@
 /* The uring adapter: bytes and nothing but those, deep and shallow queues,
- * queues that change threads, memory that comes and goes. */
+ * queues that change threads. */
 #include "uring_fixture.h"
 
 #include "support/unit.h"
@@ -547,88 +547,6 @@ static void a_deadline_leaves_the_ring_at_work(void **state)
     free(bytes);
 }
 
-/* Memory ------------------------------------------------------------------ */
-
-/* Memory that a ring has registered is freed, and its address given to other
- * memory: that is the one which is read into. */
-static void memory_may_be_freed_and_come_back(void **state)
-{
-    enum {
-        SIZE = 1 << 20
-    };
-    struct mounted *m = *state;
-    struct kvt_fs *fs = uring_start(m, "auto");
-    struct kvt_fs_queue *queues[2] = {start_queue(fs, 4), start_queue(fs, 4)};
-    struct kvt_fs_file *file;
-    make_file(m, "file", 9, SIZE);
-    assert_int_equal(do_open(fs, "file", 0, &file), 0);
-    for (unsigned i = 0; i < 60; i++) {
-        struct kvt_mem *mem = NULL;
-        void *base = NULL;
-        if (i % 3 == 2) { /* foreign memory, often at the same address */
-            assert_int_equal(posix_memalign(&base, 4096, SIZE), 0);
-        } else {
-            assert_int_equal(kvt_mem_alloc(fs, SIZE, &mem), 0);
-            base = kvt_mem_base(mem);
-        }
-        memset(base, 0, SIZE);
-        struct kvt_slice slice = {base, SIZE, mem};
-        struct kvt_fs_elem read = {.op = KVT_FS_READ,
-                                   .file = file,
-                                   .slices = &slice,
-                                   .slice_count = 1};
-        kvt_fs_submit(queues[i % 2], &read, 1);
-        finish_all(queues[i % 2]);
-        assert_int_equal(read.result, SIZE);
-        assert_true(value_is(base, SIZE, 9));
-        if (mem == NULL) {
-            free(base);
-        }
-        kvt_mem_free(mem);
-    }
-    stop_queue(queues[0]);
-    stop_queue(queues[1]);
-    assert_int_equal(do_file(fs, KVT_FS_CLOSE, file), 0);
-}
-
-static void more_memory_than_may_be_registered_works(void **state)
-{
-    enum {
-        SIZE = 100000,
-        COUNT = 100
-    };
-    struct mounted *m = *state;
-    static const char *const limits[] = {"0", "1MiB", "1GiB"};
-    struct kvt_mem *mems[COUNT];
-    struct kvt_slice slices[COUNT];
-    struct kvt_fs_elem elems[COUNT];
-    for (size_t l = 0; l < COUNT_OF(limits); l++) {
-        mounted_set(m, "uring.registered_max", limits[l]);
-        struct kvt_fs *fs = uring_start(m, "auto");
-        struct kvt_fs_queue *queue = start_queue(fs, 32);
-        make_file(m, "file", 10, SIZE);
-        for (size_t i = 0; i < COUNT; i++) {
-            assert_int_equal(kvt_mem_alloc(fs, SIZE, &mems[i]), 0);
-            slices[i] =
-                (struct kvt_slice){kvt_mem_base(mems[i]), SIZE, mems[i]};
-            elems[i] = (struct kvt_fs_elem){.op = KVT_FS_FETCH,
-                                            .path = "file",
-                                            .slices = &slices[i],
-                                            .slice_count = 1};
-        }
-        kvt_fs_submit(queue, elems, COUNT);
-        finish_all(queue);
-        for (size_t i = 0; i < COUNT; i++) {
-            assert_int_equal(elems[i].result, SIZE);
-            assert_true(value_is(slices[i].base, SIZE, 10));
-            kvt_mem_free(mems[i]);
-        }
-        stop_queue(queue);
-        assert_string_equal(kvt_fs_fallback_reason(fs), "");
-        mounted_stop(m);
-    }
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -642,8 +560,6 @@ int main(void)
         mount_test(a_wake_ends_a_wait_for_many),
         mount_test(posts_from_threads_all_arrive),
         mount_test(a_deadline_leaves_the_ring_at_work),
-        mount_test(memory_may_be_freed_and_come_back),
-        mount_test(more_memory_than_may_be_registered_works),
     };
     if (!uring_is_here()) {
         return uring_skip();

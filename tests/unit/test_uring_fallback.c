@@ -1,112 +1,16 @@
 /* Where io_uring, or a part of it, cannot be had: the mount works, and says
- * what is missing. Each case is a process of its own, since neither filters nor
- * limits can be taken back. */
+ * what is missing. */
 #define _DEFAULT_SOURCE /* setgroups */
-#include "uring_fixture.h"
+#include "uring_child.h"
 
-#include <errno.h>
-#include <grp.h>
 #include <seccomp.h>
-#include <sys/resource.h>
-#include <sys/stat.h>
-#include <sys/wait.h>
 
 enum {
-    NOBODY = 65534,
     SIZE = 200000,
     MIB = 1 << 20
 };
 
-/* Runs it in a child, where what does not hold ends the process. */
-static void in_child(struct mounted *m, void (*run)(struct mounted *m))
-{
-    fflush(NULL);
-    pid_t child = fork();
-    assert_true(child >= 0);
-    if (child == 0) {
-        run(m);
-        fflush(NULL);
-        _exit(0);
-    }
-    int status;
-    assert_int_equal(waitpid(child, &status, 0), child);
-    assert_int_equal(status, 0);
-}
-
-#define HOLDS(condition)                                                       \
-    do {                                                                       \
-        if (!(condition)) {                                                    \
-            printf("line %d: %s (errno %d)\n", __LINE__, #condition, errno);   \
-            fflush(NULL);                                                      \
-            _exit(1);                                                          \
-        }                                                                      \
-    } while (0)
-
-static bool says(const struct kvt_fs *fs, const char *part)
-{
-    const char *reason = kvt_fs_fallback_reason(fs);
-    if (strstr(reason, part) == NULL) {
-        printf("\"%s\" has no \"%s\"\n", reason, part);
-        return false;
-    }
-    return true;
-}
-
-/* Whole files and transfers, on a queue, into memory of the mount's. */
-static void use(struct kvt_fs *fs, size_t size)
-{
-    struct kvt_mem *mem;
-    struct kvt_fs_elem elems[3];
-    struct kvt_fs_queue_options options = {sizeof options, 0, true};
-    struct kvt_fs_queue *queue;
-    struct kvt_fs_file *file;
-    HOLDS(kvt_mem_alloc(fs, 3 * size, &mem) == 0);
-    unsigned char *bytes = kvt_mem_base(mem);
-    value_fill(bytes, size, 1);
-    struct kvt_slice slices[3];
-    for (size_t i = 0; i < 3; i++) {
-        slices[i] = (struct kvt_slice){bytes + i * size, size, mem};
-    }
-    struct kvt_fs_elem publish = {.op = KVT_FS_PUBLISH,
-                                  .path = "file",
-                                  .temp_path = "temp",
-                                  .slices = slices,
-                                  .slice_count = 1};
-    HOLDS(kvt_fs_run(fs, &publish) == (int64_t)size);
-    HOLDS(do_open(fs, "file", 0, &file) == 0);
-    HOLDS(kvt_fs_queue_open(fs, &options, &queue) == 0);
-    for (size_t i = 0; i < 3; i++) {
-        elems[i] = (struct kvt_fs_elem){.op = i == 0   ? KVT_FS_STAT
-                                              : i == 1 ? KVT_FS_READ
-                                                       : KVT_FS_FETCH,
-                                        .file = file,
-                                        .path = "file",
-                                        .slices = &slices[i],
-                                        .slice_count = 1};
-    }
-    kvt_fs_submit(queue, elems, 3);
-    finish_all(queue);
-    HOLDS(elems[0].result == 0 && elems[0].file_size == size);
-    for (size_t i = 1; i < 3; i++) {
-        HOLDS(elems[i].result == (int64_t)size);
-        HOLDS(value_is(slices[i].base, size, 1));
-    }
-    HOLDS(kvt_fs_queue_close(queue) == 0);
-    HOLDS(do_file(fs, KVT_FS_CLOSE, file) == 0);
-    kvt_mem_free(mem);
-}
-
 /* No ring ----------------------------------------------------------------- */
-
-static void forbid(int call, int errnum)
-{
-    scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ALLOW);
-    HOLDS(filter != NULL);
-    HOLDS(seccomp_rule_add(filter, SCMP_ACT_ERRNO((uint32_t)errnum), call, 0) ==
-          0);
-    HOLDS(seccomp_load(filter) == 0);
-    seccomp_release(filter);
-}
 
 static void expect_posix(struct mounted *m, const char *call, const char *why)
 {
@@ -213,37 +117,7 @@ static void a_store_tells_in_its_log_and_its_figures(void **state)
     in_child(*state, a_store_does_not_fall_back);
 }
 
-/* Forbidden while it works: nothing hangs, and nothing crashes. */
-static void enter_is_forbidden_later(struct mounted *m)
-{
-    struct kvt_error err;
-    char text[16];
-    struct kvt_slice slice = {text, sizeof text, NULL};
-    struct kvt_fs_elem fetch = {
-        .op = KVT_FS_FETCH, .path = "file", .slices = &slice, .slice_count = 1};
-    HOLDS(mounted_try(m, "uring", &err) == KVT_OK);
-    use(m->fs, SIZE);
-    forbid(SCMP_SYS(io_uring_enter), EPERM);
-    HOLDS(kvt_fs_run(m->fs, &fetch) == -EPERM);
-    HOLDS(kvt_fs_run(m->fs, &fetch) == -EPERM);
-    mounted_stop(m);
-}
-
-static void a_ring_that_is_taken_away_fails_its_elements(void **state)
-{
-    in_child(*state, enter_is_forbidden_later);
-}
-
 /* Less than all ----------------------------------------------------------- */
-
-static void become_nobody(const struct mounted *m, rlim_t locked)
-{
-    struct rlimit limit = {locked, locked};
-    HOLDS(chmod(m->top, 0777) == 0);
-    HOLDS(setrlimit(RLIMIT_MEMLOCK, &limit) == 0);
-    HOLDS(setgroups(0, NULL) == 0);
-    HOLDS(setgid(NOBODY) == 0 && setuid(NOBODY) == 0);
-}
 
 static void more_than_may_be_locked(struct mounted *m)
 {
@@ -302,7 +176,6 @@ int main(void)
     const struct CMUnitTest tests[] = {
         mount_test(without_a_ring_it_is_posix_and_says_so),
         mount_test(a_store_tells_in_its_log_and_its_figures),
-        mount_test(a_ring_that_is_taken_away_fails_its_elements),
         mount_test(memory_that_may_not_be_locked_is_moved_as_any),
         mount_test(without_a_table_of_files_threads_fetch),
     };

@@ -147,6 +147,9 @@ int64_t path_publish(struct kvt_fs *fs, const char *path, const void *bytes,
  * around it where the mount takes whole blocks only. */
 void must_write_pattern(struct kvt_fs_file *file, uint64_t seed,
                         uint64_t offset, size_t size);
+/* The same, but what the write gave, when it may fail. */
+int64_t write_pattern(struct kvt_fs_file *file, uint64_t seed, uint64_t offset,
+                      size_t size);
 void must_read_pattern(struct kvt_fs_file *file, uint64_t seed, uint64_t offset,
                        size_t size);
 void must_publish_pattern(struct kvt_fs *fs, const char *path, uint64_t seed,

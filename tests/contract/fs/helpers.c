@@ -129,15 +129,24 @@ size_t block_size(const struct kvt_fs *fs, size_t size)
     return (size + unit - 1) / unit * unit;
 }
 
-void must_write_pattern(struct kvt_fs_file *file, uint64_t seed,
-                        uint64_t offset, size_t size)
+int64_t write_pattern(struct kvt_fs_file *file, uint64_t seed, uint64_t offset,
+                      size_t size)
 {
     uint64_t start = offset - offset % block_size(file->fs, 1);
     size = block_size(file->fs, size + (size_t)(offset - start));
     void *bytes = must_alloc(size);
     pattern_fill(seed, start, bytes, size);
-    EXPECT("write", size, file_write(file, start, bytes, size));
+    int64_t rc = file_write(file, start, bytes, size);
     free(bytes);
+    return rc;
+}
+
+void must_write_pattern(struct kvt_fs_file *file, uint64_t seed,
+                        uint64_t offset, size_t size)
+{
+    uint64_t start = offset - offset % block_size(file->fs, 1);
+    EXPECT("write", block_size(file->fs, size + (size_t)(offset - start)),
+           write_pattern(file, seed, offset, size));
 }
 
 void must_read_pattern(struct kvt_fs_file *file, uint64_t seed, uint64_t offset,

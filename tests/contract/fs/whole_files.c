@@ -79,6 +79,30 @@ static void fetch_counts_from_the_end_and_tells_the_size(struct contract *c)
     EXPECT("its size", 0, elem.file_size);
 }
 
+/* Who knows the size does not ask for it. */
+static void fetch_counts_from_the_end_without_the_size(struct contract *c)
+{
+    enum {
+        SIZE = 10001
+    };
+    static const size_t tails[] = {1, 64, 600, SIZE, SIZE + 5};
+    unsigned char bytes[600];
+    struct kvt_slice slice = {bytes, sizeof bytes, NULL};
+    must_publish_pattern(c->fs, "file", 4, SIZE);
+    for (size_t i = 0; i < COUNT_OF(tails); i++) {
+        struct kvt_fs_elem elem = {.op = KVT_FS_FETCH,
+                                   .path = "file",
+                                   .flags = KVT_FS_FROM_END,
+                                   .offset = tails[i],
+                                   .slices = &slice,
+                                   .slice_count = 1};
+        size_t tail = tails[i] < SIZE ? tails[i] : SIZE;
+        size_t most = tail < sizeof bytes ? tail : sizeof bytes;
+        EXPECT("fetch from the end", most, kvt_fs_run(c->fs, &elem));
+        EXPECT_PATTERN("bytes from the end", 4, SIZE - tail, bytes, most);
+    }
+}
+
 /* Publish ----------------------------------------------------------------- */
 
 static void publish_makes_a_file_of_any_size_and_no_other(struct contract *c)
@@ -337,6 +361,7 @@ static void one_of_many_publishes_what_is_absent(struct contract *c)
 static const struct contract_case cases[] = {
     CASE(fetch_reads_a_whole_file_or_a_range),
     CASE(fetch_counts_from_the_end_and_tells_the_size),
+    CASE(fetch_counts_from_the_end_without_the_size),
     CASE(publish_makes_a_file_of_any_size_and_no_other),
     CASE(publish_writes_all_its_slices_in_order),
     CASE(publish_replaces_and_if_absent_does_not),
