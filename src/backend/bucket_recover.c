@@ -125,11 +125,12 @@ int kvt_bkt_list_files(struct bkt *bkt, struct bkt_listing *listing)
         kvt_bkt_directory(listing->writer, path);
         rc = kvt_fs_list(bkt->fs, path, true, add_file, listing);
         rc = rc == -ENOENT ? 0 : rc;
-        if (rc == 0 && listing->count == before && !bkt->base.args.read_only) {
-            kvt_fs_rmdir(bkt->fs, path); /* if it is empty */
+        if (rc == 0 && listing->count == before) {
+            /* of what was looked at already, nothing is needed any more */
+            writers.writers[listing->empty_count++] = listing->writer;
         }
     }
-    free(writers.writers);
+    listing->empty = writers.writers;
     if (rc == 0 && listing->count > 1) {
         qsort(listing->found, listing->count, sizeof listing->found[0],
               older_first);
@@ -426,6 +427,16 @@ static void remove_orphan(struct bkt *bkt, const struct bkt_found *found)
     kvt_fs_rmdir(bkt->fs, path);
 }
 
+static void remove_directories(struct bkt *bkt,
+                               const struct bkt_listing *listing)
+{
+    for (size_t i = 0; i < listing->empty_count; i++) {
+        char path[BKT_PATH_MAX];
+        kvt_bkt_directory(listing->empty[i], path);
+        kvt_fs_rmdir(bkt->fs, path); /* if it is empty */
+    }
+}
+
 static void settle(struct recovery *recovery)
 {
     struct bkt *bkt = recovery->bkt;
@@ -482,6 +493,9 @@ int kvt_bkt_recover(struct bkt *bkt, struct kvt_error *err)
             kvt_bkt_checkpoint_remove(bkt);
         }
     }
+    if (rc == 0 && !bkt->base.args.read_only) {
+        remove_directories(bkt, listing);
+    }
     for (size_t i = 0; i < listing->count; i++) {
         struct bkt_table *table = &listing->found[i].table;
         if (listing->found[i].kind == BKT_FOUND_SEALED) {
@@ -491,6 +505,7 @@ int kvt_bkt_recover(struct bkt *bkt, struct kvt_error *err)
         }
     }
     free(listing->found);
+    free(listing->empty);
     kvt_kill_set_fini(&recovery.kills);
     bkt->recovery.objects = kvt_place_index_count(&bkt->index);
     return rc != 0 ? failed(bkt, rc, err) : KVT_OK;

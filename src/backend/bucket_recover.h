@@ -32,6 +32,8 @@ struct bkt_listing {
     size_t count;
     size_t capacity;
     uint64_t writer; /* being listed */
+    uint64_t *empty; /* writers whose directories have no buckets */
+    size_t empty_count;
 };
 
 /* All files with the names of buckets. 0 or -errno. */
