@@ -353,9 +353,13 @@ void kvt_bkt_unpin(struct bkt *bkt, struct bkt_bucket *bucket);
 int kvt_bkt_table_add(struct bkt_table *table, const uint8_t *entries,
                       uint32_t entry_count, const struct kvt_bucket_run *run,
                       const struct kvt_bucket_kill *kills, uint32_t kill_count);
+int kvt_bkt_table_add_kill(struct bkt_table *table,
+                           const struct kvt_bucket_kill *kill);
 void kvt_bkt_table_free(struct bkt_table *table);
 /* Reads the table of a sealed bucket's file of `file_size` bytes (0 =
- * unknown). -EBADMSG when it has none. `*bytes` holds it (free with free). */
+ * unknown). -EBADMSG when it has none that holds: `*bytes` is then null, or
+ * what stands in the place of a table whose footer holds. Otherwise it has the
+ * table; free with free. */
 int kvt_bkt_table_read(struct bkt *bkt, const char *path, uint64_t seed,
                        struct kvt_bucket_footer *footer, uint8_t **bytes);
 /* The runs and kills of any bucket that is pinned: from memory or from its

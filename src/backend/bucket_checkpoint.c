@@ -341,12 +341,14 @@ static void image_read(struct kvt_fs_elem *elem)
 {
     struct reading *reading = elem->arg;
     const struct kvt_slice *slice = elem->slices;
+    const struct kvt_index_image *image = &reading->images[elem->length];
     const uint8_t *head =
         reading->parts + (size_t)reading->bucket_count * BUCKET_SIZE +
         (size_t)elem->length * IMAGE_SIZE; /* which one it is */
     reading->left--;
     if (elem->result != (int64_t)slice->size ||
-        kvt_get_le64(head + 16) != kvt_hash64(slice->base, slice->size, 0)) {
+        kvt_get_le64(head + 16) != kvt_hash64(slice->base, slice->size, 0) ||
+        kvt_index_image_entries(image) != image->count) {
         reading->failed = true;
     }
 }

@@ -113,8 +113,9 @@ static int init(struct bkt *bkt, const struct kvt_backend_args *args)
 /* ------------------------------------------------------------------------------
  */
 
-/* The limit may be lower than when the store was filled. */
-static int keep_within_limits(struct bkt *bkt)
+/* The limit may be lower than when the store was filled. What cannot go now is
+ * no reason not to open: whoever needs room asks again. */
+static void keep_within_limits(struct bkt *bkt)
 {
     struct kvt_evict_result ignored = {0};
     int rc = 0;
@@ -122,8 +123,12 @@ static int keep_within_limits(struct bkt *bkt)
         rc = kvt_bkt_evict_to(bkt, bkt->budget.limit, &ignored);
     }
     bkt->budget.peak = bkt->budget.used;
-    /* a handler that keeps its objects is no reason not to open */
-    return rc == BKT_KEPT ? 0 : rc;
+    if (rc != 0) {
+        kvt_backend_log(
+            &bkt->base, KVT_LOG_WARN, "cannot evict down to the limit: %s",
+            rc == BKT_KEPT ? "the eviction handler keeps its objects"
+                           : kvt_errno_name(rc));
+    }
 }
 
 static int start(struct bkt *bkt, struct kvt_error *err)
@@ -138,10 +143,7 @@ static int start(struct bkt *bkt, struct kvt_error *err)
         bkt->budget.peak = bkt->budget.used;
         return rc;
     }
-    rc = keep_within_limits(bkt);
-    if (rc != 0) {
-        return fail(bkt, rc, "evicting down to the limit", err);
-    }
+    keep_within_limits(bkt);
     kvt_backend_log(&bkt->base, KVT_LOG_INFO,
                     "recovered %llu objects in %llu buckets; %llu records "
                     "dropped, %llu orphans removed",

@@ -17,6 +17,10 @@ struct recovery {
     struct bkt *bkt;
     struct bkt_listing listing;
     struct kvt_kill_set kills;
+    /* of damaged buckets: hashes of keys that were written there, whose older
+     * objects are dead; and the table of the last one, to say so */
+    struct kvt_kill_set lost;
+    struct bkt_table *damaged;
 };
 
 /* Names ----------------------------------------------------------------------
@@ -125,11 +129,12 @@ int kvt_bkt_list_files(struct bkt *bkt, struct bkt_listing *listing)
         kvt_bkt_directory(listing->writer, path);
         rc = kvt_fs_list(bkt->fs, path, true, add_file, listing);
         rc = rc == -ENOENT ? 0 : rc;
-        if (rc == 0 && listing->count == before && !bkt->base.args.read_only) {
-            kvt_fs_rmdir(bkt->fs, path); /* if it is empty */
+        if (rc == 0 && listing->count == before) {
+            /* of what was looked at already, nothing is needed any more */
+            writers.writers[listing->empty_count++] = listing->writer;
         }
     }
-    free(writers.writers);
+    listing->empty = writers.writers;
     if (rc == 0 && listing->count > 1) {
         qsort(listing->found, listing->count, sizeof listing->found[0],
               older_first);
@@ -215,48 +220,125 @@ static bool is_same_boot(const struct bkt *bkt,
            memcmp(header->boot, unknown, sizeof unknown) != 0;
 }
 
-/* A file without a table that holds. */
+/* Nothing but zeros: 1, 0 or -errno. */
+static int is_zero(struct bkt *bkt, const struct bkt_found *found,
+                   const char *path)
+{
+    static const uint8_t zeros[KVT_BUCKET_BLOCK];
+    uint8_t bytes[KVT_BUCKET_BLOCK];
+    struct kvt_slice slice = {bytes, sizeof bytes, NULL};
+    int rc = 1;
+    for (uint64_t at = 0; at < found->size && rc == 1; at += sizeof bytes) {
+        struct kvt_fs_elem fetch = {.op = KVT_FS_FETCH,
+                                    .path = path,
+                                    .offset = at,
+                                    .slices = &slice,
+                                    .slice_count = 1};
+        int64_t got = kvt_fs_run(bkt->fs, &fetch);
+        rc = got < 0 ? (int)got : memcmp(bytes, zeros, (size_t)got) == 0;
+    }
+    return rc;
+}
+
+/* Does it end as a sealed bucket, but for damage? 1, 0 or -errno. */
+static int ends_sealed(struct bkt *bkt, const struct bkt_found *found,
+                       const char *path)
+{
+    uint8_t bytes[KVT_BUCKET_FOOTER_SIZE];
+    struct kvt_slice slice = {bytes, sizeof bytes, NULL};
+    struct kvt_fs_elem fetch = {
+        .op = KVT_FS_FETCH, .path = path, .slices = &slice, .slice_count = 1};
+    if (found->table_torn || found->size < sizeof bytes) {
+        return 0;
+    }
+    fetch.offset = found->size - sizeof bytes;
+    int64_t got = kvt_fs_run(bkt->fs, &fetch);
+    return got < 0 ? (int)got
+                   : got == (int64_t)sizeof bytes &&
+                         kvt_bucket_footer_is_like(bytes);
+}
+
+/* What a file without a whole run is. `ours`: its header says so, and what is
+ * in it was never acknowledged, unless it was sealed. */
+static int name_empty(struct bkt *bkt, struct bkt_found *found,
+                      const char *path, bool ours)
+{
+    int rc = ours ? ends_sealed(bkt, found, path) : is_zero(bkt, found, path);
+    if (rc < 0) {
+        return rc;
+    }
+    found->kind = rc != (int)ours ? BKT_FOUND_EMPTY : BKT_FOUND_FOREIGN;
+    if (found->kind == BKT_FOUND_FOREIGN) {
+        bkt->recovery.dropped_records += ours;
+        kvt_backend_log(&bkt->base, KVT_LOG_WARN,
+                        "%s is no bucket of this store, or is damaged; it is "
+                        "left alone",
+                        path);
+    }
+    return 0;
+}
+
+static int walk_unsealed(struct bkt *bkt, struct bkt_found *found,
+                         const char *path, bool ours)
+{
+    int rc = kvt_bkt_walk_unsealed(bkt, found, path);
+    if (rc == 0 && found->damaged) {
+        kvt_backend_log(&bkt->base, KVT_LOG_WARN,
+                        "%s is damaged: some of its objects are lost", path);
+        if (found->table.run_count == 0) {
+            /* one that is lost; without any it would be taken for empty, and
+             * its kills with it */
+            struct kvt_bucket_run lost = {1, 1};
+            rc = kvt_bkt_table_add(&found->table, NULL, 0, &lost, NULL, 0);
+        }
+    }
+    measure(found);
+    if (rc == 0 && found->table.run_count > 0) {
+        found->kind = BKT_FOUND_UNSEALED;
+        return 0;
+    }
+    return rc == 0 ? name_empty(bkt, found, path, ours) : rc;
+}
+
+/* A file without a table that holds. Its runs show whose it is even when the
+ * header is lost. */
 static int look_at_unsealed(struct bkt *bkt, struct bkt_found *found,
                             const char *path)
 {
-    struct kvt_bucket_header header;
+    struct kvt_bucket_header header = {0};
     if (found->size == 0) {
         found->kind = BKT_FOUND_EMPTY;
         return 0;
     }
     int rc = read_header(bkt, path, found->size, &header);
-    if (rc == -EBADMSG ||
-        (rc == 0 &&
-         (memcmp(header.uuid, bkt->marker.uuid, 16) != 0 ||
-          header.writer != found->writer || header.number != found->number))) {
+    bool ours = rc == 0;
+    if (ours &&
+        (memcmp(header.uuid, bkt->marker.uuid, 16) != 0 ||
+         header.writer != found->writer || header.number != found->number)) {
         found->kind = BKT_FOUND_FOREIGN;
         kvt_backend_log(&bkt->base, KVT_LOG_WARN,
-                        "%s is no bucket of this store, or its header is "
-                        "damaged; it is left alone",
+                        "%s is no bucket of this store; it is left alone",
                         path);
         return 0;
     }
-    if (rc != 0 || bkt->base.args.read_only) {
+    if ((rc != 0 && rc != -EBADMSG) || bkt->base.args.read_only) {
         found->kind = BKT_FOUND_FOREIGN; /* its owner may still write it */
-        return rc;
+        return rc == -EBADMSG ? 0 : rc;
     }
     found->sequence = header.sequence;
     found->sequence_end = header.sequence;
-    found->trusted = is_same_boot(bkt, &header) &&
+    found->trusted = ours && !found->was_sealed && is_same_boot(bkt, &header) &&
                      kvt_fs_facts(bkt->fs)->bytes_outlive_process;
-    rc = kvt_bkt_walk_unsealed(bkt, found, path);
-    found->kind =
-        found->table.run_count > 0 ? BKT_FOUND_UNSEALED : BKT_FOUND_EMPTY;
-    measure(found);
-    return rc;
+    return walk_unsealed(bkt, found, path, ours);
 }
 
 /* Into the index
  * ---------------------------------------------------------------*/
 
-static int add_kills(struct recovery *recovery, const struct bkt_found *found)
+/* Of a bucket's table, or of what its damaged bytes say. */
+static int add_kills(struct recovery *recovery, const struct bkt_found *found,
+                     const struct bkt_table *table)
 {
-    const struct bkt_table *table = &found->table;
     struct kvt_bucket_kill kill;
     struct kvt_bucket_entry entry;
     int rc = 0;
@@ -287,6 +369,22 @@ static int add_kills(struct recovery *recovery, const struct bkt_found *found)
     return rc;
 }
 
+/* As a key of a set of places. */
+static uint64_t hash_kept(uint64_t hash)
+{
+    return hash >> (64 - 54);
+}
+
+/* A later object of the key is lost, and so is what it said about this one: it
+ * is said again. */
+static int kill_older(struct recovery *recovery, const struct bkt_found *found,
+                      const struct kvt_bucket_entry *entry)
+{
+    struct kvt_bucket_kill kill = {found->writer, found->number, entry->block,
+                                   KVT_KILL_REMOVED};
+    return kvt_bkt_table_add_kill(recovery->damaged, &kill);
+}
+
 static int add_entry(struct recovery *recovery, struct bkt_found *found,
                      const struct kvt_bucket_entry *entry)
 {
@@ -296,6 +394,10 @@ static int add_entry(struct recovery *recovery, struct bkt_found *found,
     if (kvt_kill_set_find(&recovery->kills, found->writer, found->number,
                           entry->block) != KVT_NOT_KILLED) {
         return 0;
+    }
+    if (kvt_kill_set_find(&recovery->lost, hash_kept(entry->key_hash), 0, 0) !=
+        KVT_NOT_KILLED) {
+        return kill_older(recovery, found, entry);
     }
     struct kvt_index_entry place = {
         .place = bkt_place(bkt, found->bucket, entry->block),
@@ -314,15 +416,81 @@ static int add_entry(struct recovery *recovery, struct bkt_found *found,
     return rc;
 }
 
+/* The kills that its damaged bytes tell of stand in its next table. */
+static int keep_doubt(struct recovery *recovery, struct bkt_found *found)
+{
+    const struct bkt_table *doubt = &found->doubt;
+    int rc = add_kills(recovery, found, doubt);
+    for (uint32_t i = 0; i < doubt->kill_count && rc == 0; i++) {
+        struct kvt_bucket_kill kill;
+        kvt_bucket_kill_decode(doubt->kills + (size_t)i * KVT_BUCKET_KILL_SIZE,
+                               &kill);
+        enum kvt_killed killed = kvt_kill_set_find(
+            &recovery->kills, kill.writer, kill.number, kill.block);
+        if (killed != KVT_NOT_KILLED) {
+            kill.cause = killed == KVT_NEVER_COUNTED ? KVT_KILL_UNDONE
+                                                     : KVT_KILL_REMOVED;
+            rc = kvt_bkt_table_add_kill(&found->table, &kill);
+        }
+    }
+    return rc;
+}
+
+/* The key of a damaged entry was written here, unless that never counted. */
+static int add_lost(struct recovery *recovery, const struct bkt_found *found,
+                    const struct kvt_bucket_entry *entry)
+{
+    if (kvt_kill_set_find(&recovery->kills, found->writer, found->number,
+                          entry->block) == KVT_NEVER_COUNTED) {
+        return 0;
+    }
+    return kvt_kill_set_add(&recovery->lost, hash_kept(entry->key_hash), 0, 0,
+                            KVT_KILLED);
+}
+
+static void entry_at(const struct bkt_table *table, uint32_t index,
+                     struct kvt_bucket_entry *entry)
+{
+    kvt_bucket_entry_decode(
+        table->entries + (size_t)index * KVT_BUCKET_ENTRY_SIZE, entry);
+}
+
+/* From the last to the first, as they stand in the file. */
+static int add_entries(struct recovery *recovery, struct bkt_found *found)
+{
+    uint32_t left = found->table.entry_count;
+    uint32_t doubtful = found->doubt.entry_count;
+    int rc = 0;
+    while (left + doubtful > 0 && rc == 0) {
+        struct kvt_bucket_entry entry = {0};
+        struct kvt_bucket_entry doubt = {0};
+        if (left > 0) {
+            entry_at(&found->table, left - 1, &entry);
+        }
+        if (doubtful > 0) {
+            entry_at(&found->doubt, doubtful - 1, &doubt);
+        }
+        if (left > 0 && (doubtful == 0 || entry.block >= doubt.block)) {
+            rc = add_entry(recovery, found, &entry);
+            left--;
+        } else {
+            rc = add_lost(recovery, found, &doubt);
+            doubtful--;
+        }
+    }
+    return rc;
+}
+
+/* `table` is that of a bucket without one on disk. */
 static struct kvt_charge charge_of(const struct bkt *bkt,
-                                   const struct bkt_found *found)
+                                   const struct bkt_found *found,
+                                   const struct bkt_table *table)
 {
     uint64_t unit = kvt_fs_facts(bkt->fs)->allocation_unit;
     uint64_t size = (found->size + unit - 1) / unit * unit;
     if (found->kind == BKT_FOUND_UNSEALED) {
-        size += kvt_bucket_table_size(found->table.entry_count,
-                                      found->table.run_count,
-                                      found->table.kill_count) +
+        size += kvt_bucket_table_size(table->entry_count, table->run_count,
+                                      table->kill_count) +
                 KVT_BUCKET_FOOTER_SIZE +
                 (unit > KVT_BUCKET_BLOCK ? unit : KVT_BUCKET_BLOCK);
     }
@@ -362,16 +530,17 @@ static int take_bucket(struct recovery *recovery, struct bkt_found *found)
     bucket->run_count = found->table.run_count;
     bucket->kill_count = found->table.kill_count;
     bucket->always_verify = !found->synced;
-    bucket->charge = charge_of(bkt, found);
+    bucket->charge = charge_of(bkt, found, &found->table);
     bucket->file_bytes = bucket->charge.allocated;
     kvt_charge_add(&bkt->budget.used, bucket->charge);
-    int rc = add_kills(recovery, found);
-    for (uint32_t i = found->table.entry_count; i > 0 && rc == 0; i--) {
-        struct kvt_bucket_entry entry;
-        kvt_bucket_entry_decode(found->table.entries +
-                                    (size_t)(i - 1) * KVT_BUCKET_ENTRY_SIZE,
-                                &entry);
-        rc = add_entry(recovery, found, &entry);
+    int rc = add_kills(recovery, found, &found->table);
+    if (rc == 0 && found->damaged) {
+        recovery->damaged = &found->table;
+        rc = keep_doubt(recovery, found);
+    }
+    rc = rc == 0 ? add_entries(recovery, found) : rc;
+    if (found->damaged) {
+        recovery->damaged = &bucket->table; /* as it is adopted */
     }
     if (found->kind == BKT_FOUND_UNSEALED) {
         adopt_unsealed(bkt, found);
@@ -396,7 +565,10 @@ static int recover_one(struct recovery *recovery, struct bkt_found *found)
     if (rc == 0) {
         rc = take_parts(found, bytes, &footer);
     } else if (rc == -EBADMSG) {
-        rc = look_at_unsealed(bkt, found, path);
+        rc = bytes != NULL ? kvt_bkt_doubt_table(found, bytes, &footer) : 0;
+        found->table_torn = bytes != NULL && !found->was_sealed;
+        free(bytes);
+        rc = rc == 0 ? look_at_unsealed(bkt, found, path) : rc;
     } else if (rc == -ENOENT) {
         return 0;
     }
@@ -426,12 +598,35 @@ static void remove_orphan(struct bkt *bkt, const struct bkt_found *found)
     kvt_fs_rmdir(bkt->fs, path);
 }
 
+static void remove_directories(struct bkt *bkt,
+                               const struct bkt_listing *listing)
+{
+    for (size_t i = 0; i < listing->empty_count; i++) {
+        char path[BKT_PATH_MAX];
+        kvt_bkt_directory(listing->empty[i], path);
+        kvt_fs_rmdir(bkt->fs, path); /* if it is empty */
+    }
+}
+
+/* Its table has got kills since it was charged. */
+static void charge_again(struct bkt *bkt, const struct bkt_found *found)
+{
+    struct bkt_bucket *bucket = found->bucket;
+    kvt_charge_sub(&bkt->budget.used, bucket->charge);
+    bucket->charge = charge_of(bkt, found, &bucket->table);
+    bucket->file_bytes = bucket->charge.allocated;
+    kvt_charge_add(&bkt->budget.used, bucket->charge);
+}
+
 static void settle(struct recovery *recovery)
 {
     struct bkt *bkt = recovery->bkt;
     for (size_t i = 0; i < recovery->listing.count; i++) {
         const struct bkt_found *found = &recovery->listing.found[i];
         if (found->bucket != NULL) {
+            if (found->damaged) {
+                charge_again(bkt, found);
+            }
             kvt_evict_add(&bkt->order, &found->bucket->order);
             if (found->bucket->live_objects == 0) {
                 bkt->dead_found = true;
@@ -482,8 +677,12 @@ int kvt_bkt_recover(struct bkt *bkt, struct kvt_error *err)
             kvt_bkt_checkpoint_remove(bkt);
         }
     }
+    if (rc == 0 && !bkt->base.args.read_only) {
+        remove_directories(bkt, listing);
+    }
     for (size_t i = 0; i < listing->count; i++) {
         struct bkt_table *table = &listing->found[i].table;
+        kvt_bkt_table_free(&listing->found[i].doubt);
         if (listing->found[i].kind == BKT_FOUND_SEALED) {
             free(table->entries);
         } else {
@@ -491,7 +690,9 @@ int kvt_bkt_recover(struct bkt *bkt, struct kvt_error *err)
         }
     }
     free(listing->found);
+    free(listing->empty);
     kvt_kill_set_fini(&recovery.kills);
+    kvt_kill_set_fini(&recovery.lost);
     bkt->recovery.objects = kvt_place_index_count(&bkt->index);
     return rc != 0 ? failed(bkt, rc, err) : KVT_OK;
 }

@@ -23,6 +23,13 @@ struct bkt_found {
     uint64_t sequence_end;
     uint64_t value_bytes;
     struct bkt_table table; /* freed when the index has it, unless unsealed */
+    /* What stands in damaged tables and records: it may say that objects are
+     * dead, and never that one lives. Its causes are in range. */
+    struct bkt_table doubt;
+    bool was_sealed;      /* once; its table is damaged since */
+    bool damaged;         /* so it is, or a run that counted is */
+    bool table_torn;      /* as a power loss leaves it: it was never whole */
+    uint32_t table_block; /* when it was sealed */
     struct bkt_bucket *bucket;
 };
 
@@ -32,12 +39,25 @@ struct bkt_listing {
     size_t count;
     size_t capacity;
     uint64_t writer; /* being listed */
+    uint64_t *empty; /* writers whose directories have no buckets */
+    size_t empty_count;
 };
 
 /* All files with the names of buckets. 0 or -errno. */
 int kvt_bkt_list_files(struct bkt *bkt, struct bkt_listing *listing);
 
-/* bucket_walk.c: fills found->table from the runs. */
+/* bucket_doubt.c: adds what bytes that may be damaged say. 0 or -ENOMEM. A
+ * table that was never whole says nothing. */
+int kvt_bkt_doubt_table(struct bkt_found *found, uint8_t *bytes,
+                        const struct kvt_bucket_footer *footer);
+int kvt_bkt_doubt_record(struct bkt_found *found, uint8_t *record, size_t size,
+                         const struct kvt_run_head *head);
+/* Is a run of this bucket, which was sealed, in its table? */
+bool kvt_bkt_doubt_lists(const struct bkt_found *found,
+                         const struct kvt_bucket_run *run);
+
+/* bucket_walk.c: fills found->table from the runs, and found->doubt from what
+ * is damaged. */
 int kvt_bkt_walk_unsealed(struct bkt *bkt, struct bkt_found *found,
                           const char *path);
 

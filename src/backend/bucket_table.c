@@ -55,6 +55,15 @@ int kvt_bkt_table_add(struct bkt_table *table, const uint8_t *entries,
     return 0;
 }
 
+int kvt_bkt_table_add_kill(struct bkt_table *table,
+                           const struct kvt_bucket_kill *kill)
+{
+    struct kvt_bucket_run none = {0, 0};
+    int rc = kvt_bkt_table_add(table, NULL, 0, &none, kill, 1);
+    table->run_count -= rc == 0; /* a kill of no run */
+    return rc;
+}
+
 void kvt_bkt_table_free(struct bkt_table *table)
 {
     free(table->entries);
@@ -141,6 +150,7 @@ int kvt_bkt_table_read(struct bkt *bkt, const char *path, uint64_t seed,
 {
     size_t size = tail_size(bkt);
     uint8_t *tail = malloc(size);
+    *bytes = NULL;
     if (tail == NULL) {
         return -ENOMEM;
     }
@@ -159,8 +169,11 @@ int kvt_bkt_table_read(struct bkt *bkt, const char *path, uint64_t seed,
         rc = -EBADMSG;
     }
     if (rc == 0) {
-        rc = kvt_bucket_footer_decode(tail + got - KVT_BUCKET_FOOTER_SIZE, seed,
-                                      fetch.file_size, footer);
+        uint8_t *at = tail + got - KVT_BUCKET_FOOTER_SIZE;
+        rc = kvt_bucket_footer_decode(at, seed, fetch.file_size, footer);
+        if (rc == -EBADMSG && kvt_bucket_footer_mend(at, seed)) {
+            rc = kvt_bucket_footer_decode(at, seed, fetch.file_size, footer);
+        }
     }
     if (rc == 0) {
         rc = take_table(bkt, path, fetch.file_size, footer, tail, (size_t)got,
@@ -170,12 +183,7 @@ int kvt_bkt_table_read(struct bkt *bkt, const char *path, uint64_t seed,
         free(tail);
         return rc;
     }
-    rc = kvt_bucket_table_check(footer, *bytes, seed);
-    if (rc != 0) {
-        free(*bytes);
-        *bytes = NULL;
-    }
-    return rc;
+    return kvt_bucket_table_check(footer, *bytes, seed);
 }
 
 static int copy_part(uint8_t **to, uint32_t *count, const uint8_t *from,
@@ -228,6 +236,7 @@ int kvt_bkt_table_of(struct bkt *bkt, struct bkt_bucket *bucket,
     kvt_bkt_path(bucket, path);
     rc = kvt_bkt_table_read(bkt, path, bucket->seed, &footer, &bytes);
     if (rc != 0) {
+        free(bytes);
         return rc;
     }
     struct bkt_table parts = {.entries = bytes,

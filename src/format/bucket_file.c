@@ -69,13 +69,16 @@ void kvt_bucket_header_encode(const struct kvt_bucket_header *header,
 int kvt_bucket_header_decode(const uint8_t bytes[KVT_BUCKET_HEADER_SIZE],
                              struct kvt_bucket_header *header)
 {
+    /* first of all that it is whole: its version may be what is damaged */
+    if (kvt_get_le64(bytes + HEADER_CHECK) !=
+        kvt_hash64(bytes, HEADER_CHECK, 0)) {
+        return -EBADMSG;
+    }
     int rc = check_start(bytes, header_magic, KVT_BUCKET_HEADER_SIZE);
     if (rc != 0) {
         return rc;
     }
-    if (kvt_get_le64(bytes + HEADER_CHECK) !=
-            kvt_hash64(bytes, HEADER_CHECK, 0) ||
-        kvt_get_le32(bytes + HEADER_BLOCK) != KVT_BUCKET_BLOCK) {
+    if (kvt_get_le32(bytes + HEADER_BLOCK) != KVT_BUCKET_BLOCK) {
         return -EBADMSG;
     }
     memcpy(header->uuid, bytes + HEADER_UUID, sizeof header->uuid);
@@ -358,6 +361,30 @@ void kvt_bucket_footer_encode(struct kvt_bucket_footer *footer,
     kvt_put_le64(bytes + FOOTER_SEALED, footer->sealed_ms);
     kvt_put_le64(bytes + FOOTER_TABLE_CHECK, footer->table_check);
     kvt_put_le64(bytes + FOOTER_CHECK, kvt_hash64(bytes, FOOTER_CHECK, seed));
+}
+
+bool kvt_bucket_footer_mend(uint8_t bytes[KVT_BUCKET_FOOTER_SIZE],
+                            uint64_t seed)
+{
+    int wrong = 0;
+    for (size_t i = 0; i < sizeof footer_magic; i++) {
+        wrong += __builtin_popcount((unsigned)(bytes[i] ^ footer_magic[i]));
+    }
+    for (size_t bit = 0; bit < KVT_BUCKET_FOOTER_SIZE * 8 && wrong <= 1;
+         bit++) {
+        bytes[bit / 8] ^= (uint8_t)(1u << bit % 8);
+        if (kvt_get_le64(bytes + FOOTER_CHECK) ==
+            kvt_hash64(bytes, FOOTER_CHECK, seed)) {
+            return true;
+        }
+        bytes[bit / 8] ^= (uint8_t)(1u << bit % 8);
+    }
+    return false;
+}
+
+bool kvt_bucket_footer_is_like(const uint8_t bytes[KVT_BUCKET_FOOTER_SIZE])
+{
+    return memcmp(bytes, footer_magic, sizeof footer_magic) == 0;
 }
 
 int kvt_bucket_footer_decode(const uint8_t bytes[KVT_BUCKET_FOOTER_SIZE],

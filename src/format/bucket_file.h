@@ -174,6 +174,12 @@ void kvt_bucket_run_decode(const uint8_t bytes[KVT_BUCKET_RUN_SIZE],
 void kvt_bucket_footer_encode(struct kvt_bucket_footer *footer,
                               const uint8_t *table, uint64_t seed,
                               uint8_t bytes[KVT_BUCKET_FOOTER_SIZE]);
+/* Takes back the one bit by which the bytes differ from a footer of this
+ * bucket; false, and nothing is changed, when it is another number of them. */
+bool kvt_bucket_footer_mend(uint8_t bytes[KVT_BUCKET_FOOTER_SIZE],
+                            uint64_t seed);
+/* Does it begin as a footer, whatever else it holds? */
+bool kvt_bucket_footer_is_like(const uint8_t bytes[KVT_BUCKET_FOOTER_SIZE]);
 /* -EBADMSG when it is no footer of this bucket, or its numbers do not fit a
  * file of `file_size` bytes; -EPROTONOSUPPORT when it is one of another
  * version. */

@@ -613,6 +613,19 @@ int kvt_place_index_images(struct kvt_place_index *index,
     return rc;
 }
 
+uint32_t kvt_index_image_entries(const struct kvt_index_image *image)
+{
+    uint32_t count = 0;
+    for (uint32_t group = 0; group < image->groups; group++) {
+        const uint32_t *line =
+            (const uint32_t *)image->bytes + (size_t)group * GROUP_WORDS;
+        for (uint32_t slot = 0; slot < GROUP_SLOTS; slot++) {
+            count += is_taken(line, slot);
+        }
+    }
+    return count;
+}
+
 /* Do the images cover the directory, each on a boundary of its own? */
 static bool images_fit(const struct kvt_index_image *images, size_t count,
                        uint32_t *depth)

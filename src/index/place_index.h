@@ -90,6 +90,10 @@ struct kvt_index_image {
 
 /* Bytes of a table of so many groups. */
 size_t kvt_index_image_size(uint32_t groups);
+/* Entries that the table has; unless they are `count`, it is none of ours: an
+ * index that knows of fewer than there are would look for room that it has
+ * not. */
+uint32_t kvt_index_image_entries(const struct kvt_index_image *image);
 /* Gives each table to `each` (borrowed; nobody writes meanwhile); stops at
  * non-zero and returns it. */
 int kvt_place_index_images(struct kvt_place_index *index,
@@ -98,8 +102,9 @@ int kvt_place_index_images(struct kvt_place_index *index,
                            void *arg);
 /* Takes tables instead of what it holds: makes them, of the depths, groups
  * and counts given, and sets `bytes` and `size` of each image to memory that
- * the caller fills before anybody else sees the index. 0, -ENOMEM, or
- * -EBADMSG when they do not fit together; the index is then as it was. */
+ * the caller fills, and whose entries it counts, before anybody else sees the
+ * index. 0, -ENOMEM, or -EBADMSG when they do not fit together; the index is
+ * then as it was. */
 int kvt_place_index_adopt(struct kvt_place_index *index,
                           struct kvt_index_image *images, size_t count);
 

@@ -29,6 +29,19 @@ static void start_with(struct store_fixture *fixture, const char *rules)
     store_start(fixture);
 }
 
+/* Of values only: what an opening reads stands elsewhere. */
+static const char *reads_hang(const struct store_fixture *fixture)
+{
+    return store_is_log(fixture) ? "read@*.kvb,hang=1000"
+                                 : "read@[0-9a-f]*,hang=1000";
+}
+
+static const char *writes_hang(const struct store_fixture *fixture)
+{
+    return store_is_log(fixture) ? "write@*.kvb,hang=150"
+                                 : "write@*tmp*,hang=150";
+}
+
 static void start_plain(struct store_fixture *fixture)
 {
     store_stop(fixture);
@@ -93,7 +106,7 @@ static void a_load_that_hangs_ends_at_its_deadline(void **state)
     start_plain(fixture);
     assert_int_equal(put_value(fixture->store, key_of("key"), 7, SIZE), KVT_OK);
     for (size_t i = 0; i < TRIES; i++) {
-        start_with(fixture, "read@[0-9a-f]*,hang=1000");
+        start_with(fixture, reads_hang(fixture));
         assert_int_equal(call_in_time(fixture, &call, kvt_batch_load),
                          KVT_ERR_DFS_NETWORK_TIMEOUT);
         lateness_ns[i] = call.lateness_ns;
@@ -115,7 +128,7 @@ static void an_offload_that_hangs_ends_at_its_deadline(void **state)
     for (size_t i = 0; i < TRIES; i++) {
         start_plain(fixture);
         remove_key(fixture->store, key_of("key"));
-        start_with(fixture, "write@*tmp*,hang=150");
+        start_with(fixture, writes_hang(fixture));
         value_fill(call.bytes, SIZE, 5);
         assert_int_equal(call_in_time(fixture, &call, kvt_batch_offload),
                          KVT_ERR_DFS_NETWORK_TIMEOUT);
@@ -138,7 +151,7 @@ static void a_late_offload_is_stored_whole(void **state)
 {
     struct store_fixture *fixture = *state;
     static struct call call;
-    start_with(fixture, "write@*tmp*,hang=150");
+    start_with(fixture, writes_hang(fixture));
     value_fill(call.bytes, SIZE, 5);
     assert_int_equal(call_in_time(fixture, &call, kvt_batch_offload),
                      KVT_ERR_DFS_NETWORK_TIMEOUT);
@@ -152,6 +165,51 @@ static void a_late_offload_is_stored_whole(void **state)
     assert_int_equal(get_value(fixture->store, key_of("key"), 5, SIZE), KVT_OK);
 }
 
+/* Of a log: nobody sees it, and its memory is held while it is written. */
+static void a_late_offload_leaves_the_old_value(void **state)
+{
+    struct store_fixture *fixture = *state;
+    struct kvt_mem *mem;
+    start_plain(fixture);
+    assert_int_equal(put_value(fixture->store, key_of("key"), 4, SIZE), KVT_OK);
+    for (int old = 1; old >= 0; old--) {
+        const char *name = old == 1 ? "key" : "new";
+        struct kvt_key key = key_of(name);
+        /* the file is made, and one run of it written */
+        start_with(fixture, "write@*.kvb,from=3,hang=150");
+        assert_int_equal(put_value(fixture->store, key_of("other"), 1, SIZE),
+                         KVT_OK);
+        assert_int_equal(kvt_store_mem_alloc(fixture->store, SIZE, &mem),
+                         KVT_OK);
+        value_fill(kvt_mem_base(mem), SIZE, 5);
+        struct kvt_slice slice = {kvt_mem_base(mem), SIZE, mem};
+        struct kvt_object object = {
+            .key = key, .slices = &slice, .slice_count = 1};
+        struct kvt_batch_options options = {.size = sizeof options,
+                                            .deadline_ms = DEADLINE_MS};
+        assert_int_equal(
+            kvt_batch_offload(fixture->store, &object, 1, &options), 0);
+        assert_int_equal(object.status, KVT_ERR_DFS_NETWORK_TIMEOUT);
+        assert_true(kvt_mem_is_held(mem));
+        int64_t end_ns = kvt_clock_ns() + 20000 * MS;
+        while (kvt_mem_is_held(mem) && kvt_clock_ns() < end_ns) {
+            pause_ms(5);
+        }
+        assert_false(kvt_mem_is_held(mem));
+        value_fill(kvt_mem_base(mem), SIZE, 6);
+        for (int round = 0; round < 2; round++) {
+            assert_int_equal(get_value(fixture->store, key, 4, SIZE),
+                             old == 1 ? KVT_OK : KVT_ERR_OBJECT_NOT_FOUND);
+            if (round == 0) {
+                kvt_mem_free(mem);
+                start_plain(fixture);
+            }
+        }
+        assert_int_equal(stats_of(fixture->store).objects, 2);
+        remove_key(fixture->store, key_of("other"));
+    }
+}
+
 /* Held memory: told as such until the transfer is over. */
 static void memory_of_the_store_is_held_until_then(void **state)
 {
@@ -159,7 +217,7 @@ static void memory_of_the_store_is_held_until_then(void **state)
     struct kvt_mem *mem;
     start_plain(fixture);
     assert_int_equal(put_value(fixture->store, key_of("key"), 7, SIZE), KVT_OK);
-    start_with(fixture, "read@[0-9a-f]*,hang=1000");
+    start_with(fixture, reads_hang(fixture));
     assert_int_equal(kvt_store_mem_alloc(fixture->store, SIZE, &mem), KVT_OK);
     struct kvt_slice slice = {kvt_mem_base(mem), SIZE, mem};
     struct kvt_object object = {
@@ -177,19 +235,26 @@ static void memory_of_the_store_is_held_until_then(void **state)
     kvt_mem_free(mem);
 }
 
+#define RUN(run, name, tests) run(name, tests, sizeof tests / sizeof tests[0])
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         store_test(a_load_that_hangs_ends_at_its_deadline),
-        store_test(a_late_offload_is_stored_whole),
         store_test(memory_of_the_store_is_held_until_then),
+    };
+    const struct CMUnitTest files[] = {
+        store_test(a_late_offload_is_stored_whole),
     };
     const struct CMUnitTest owned[] = {
         store_test(an_offload_that_hangs_ends_at_its_deadline),
     };
-    int failed = store_owned_file_rows_run("deadlines of an owner", owned,
-                                           sizeof owned / sizeof owned[0]);
-    failed |=
-        store_file_rows_run("deadlines", tests, sizeof tests / sizeof tests[0]);
+    const struct CMUnitTest log[] = {
+        store_test(a_late_offload_leaves_the_old_value),
+    };
+    int failed = RUN(store_owned_disk_rows_run, "deadlines of an owner", owned);
+    failed |= RUN(store_disk_rows_run, "deadlines", tests);
+    failed |= RUN(store_file_rows_run, "deadlines of files", files);
+    failed |= RUN(store_log_disk_rows_run, "deadlines of a log", log);
     return failed != 0;
 }

@@ -247,22 +247,25 @@ static void values_that_never_came_are_misses(void **state)
 /* Formats -------------------------------------------------------------------
  */
 
-/* A reader does not walk what is not sealed. */
+/* Nothing of the root changes but who owns it, not even a directory that holds
+ * nothing. A reader does not walk what is not sealed. */
 static void expect_untouched(struct store_fixture *fixture, bool by_readers)
 {
     struct kvt_error err = {0};
     char path[FILE_PATH_MAX];
-    bucket_files_find(fixture, &files);
-    files.names[0][18] = '\0';
-    store_path(fixture, files.names[0], path);
-    uint64_t digest = tree_digest(path);
+    store_path(fixture, "w-00000000000000aa", path);
+    make_directory(path);
+    store_path(fixture, ".kvtier/lock", path);
+    file_write(path, "", 0);
+    uint64_t digest = tree_digest(fixture->path);
     for (int read_only = 0; read_only < 1 + by_readers; read_only++) {
         struct kvt_store *store = NULL;
         assert_int_equal(
             store_open_other(fixture, read_only == 1, &store, &err),
             KVT_ERR_NOT_SUPPORTED);
         assert_null(store);
-        assert_true(tree_digest(path) == digest);
+        file_write(path, "", 0);
+        assert_true(tree_digest(fixture->path) == digest);
     }
 }
 
@@ -544,6 +547,40 @@ static void a_checkpoint_that_lies_is_ignored(void **state)
     free(bytes);
 }
 
+/* Its table has no free slot, and says that it has few entries: whoever looked
+ * for room in it would never find any. */
+static void a_checkpoint_of_a_full_table_is_ignored(void **state)
+{
+    struct store_fixture *fixture = *state;
+    char path[FILE_PATH_MAX];
+    size_t size;
+    make_sealed(fixture);
+    store_path(fixture, ".kvtier/index", path);
+    unsigned char *bytes = file_read(path, &size);
+    unsigned char *head = bytes + 128 + 80;
+    unsigned char *table = head + 24;
+    assert_int_equal(kvt_get_le32(bytes + 32), 1); /* buckets */
+    assert_int_equal(kvt_get_le32(bytes + 36), 1); /* tables */
+    uint32_t groups = kvt_get_le32(head + 4);
+    assert_int_equal(size, 128 + 80 + 24 + groups * 320);
+    for (uint32_t i = 0; i < groups * 16; i++) {
+        unsigned char *tag = table + (size_t)(i / 16) * 320 + i % 16 * 4;
+        if ((kvt_get_le32(tag) & 0x7fffffff) == 0) {
+            kvt_put_le32(tag, 1);
+        }
+    }
+    kvt_put_le64(head + 16, kvt_hash64(table, (size_t)groups * 320, 0));
+    kvt_put_le64(bytes + 64, kvt_hash64(bytes + 128, 80 + 24, 0));
+    kvt_put_le64(bytes + 120, kvt_hash64(bytes, 120, 0));
+    file_write(path, bytes, size);
+    free(bytes);
+    store_start(fixture);
+    assert_int_equal(expect_whole_or_missing(fixture->store, false), KEYS - 1);
+    for (uint64_t i = 0; i < 64; i++) {
+        assert_int_equal(put_named(fixture->store, "n", i, i, 100), KVT_OK);
+    }
+}
+
 static void a_checkpoint_of_other_files_is_ignored(void **state)
 {
     struct store_fixture *fixture = *state;
@@ -578,6 +615,7 @@ int main(void)
         store_test_fast(what_a_dead_owner_began_is_removed),
         store_test_fast(a_damaged_checkpoint_is_ignored),
         store_test_fast(a_checkpoint_that_lies_is_ignored),
+        store_test_fast(a_checkpoint_of_a_full_table_is_ignored),
         store_test_fast(a_checkpoint_of_other_files_is_ignored),
     };
     return store_row_run(&posix_row, "bucket, damaged", tests,

@@ -71,6 +71,8 @@ enum which {
     OWNED = 2,
     EXACT = 4,
     SHARED = 8,
+    DISK = 16,
+    LOG = 32,
 };
 
 static int is_uring(const struct kvt_component *component, void *arg)
@@ -106,7 +108,9 @@ static int run_rows(const char *name, const struct CMUnitTest *tests,
         if (((which & FILES) != 0 && !row->file_per_object) ||
             ((which & OWNED) != 0 && !row->owned) ||
             ((which & EXACT) != 0 && is_log(row)) ||
-            ((which & SHARED) != 0 && row->owned) || is_left_out(name, row)) {
+            ((which & SHARED) != 0 && row->owned) ||
+            ((which & DISK) != 0 && strcmp(row->fs, "mem") == 0) ||
+            ((which & LOG) != 0 && !is_log(row)) || is_left_out(name, row)) {
             continue;
         }
         snprintf(title, sizeof title, "%s: %s on %s %s", name, row->backend,
@@ -144,6 +148,30 @@ int store_owned_file_rows_run(const char *name, const struct CMUnitTest *tests,
                               size_t count)
 {
     return run_rows(name, tests, count, ROWS(rows), FILES | OWNED);
+}
+
+int store_disk_rows_run(const char *name, const struct CMUnitTest *tests,
+                        size_t count)
+{
+    return run_rows(name, tests, count, ROWS(rows), DISK);
+}
+
+int store_owned_disk_rows_run(const char *name, const struct CMUnitTest *tests,
+                              size_t count)
+{
+    return run_rows(name, tests, count, ROWS(rows), DISK | OWNED);
+}
+
+int store_log_rows_run(const char *name, const struct CMUnitTest *tests,
+                       size_t count)
+{
+    return run_rows(name, tests, count, ROWS(rows), LOG);
+}
+
+int store_log_disk_rows_run(const char *name, const struct CMUnitTest *tests,
+                            size_t count)
+{
+    return run_rows(name, tests, count, ROWS(rows), LOG | DISK);
 }
 
 int store_fact_rows_run(const char *name, const struct CMUnitTest *tests,

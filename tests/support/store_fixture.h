@@ -62,6 +62,18 @@ int store_owned_rows_run(const char *name, const struct CMUnitTest *tests,
                          size_t count);
 int store_owned_file_rows_run(const char *name, const struct CMUnitTest *tests,
                               size_t count);
+/* Only for rows in the operating system's file system, and those of them with
+ * an owner; which of their tests are about files of single objects, they ask
+ * the row. */
+int store_disk_rows_run(const char *name, const struct CMUnitTest *tests,
+                        size_t count);
+int store_owned_disk_rows_run(const char *name, const struct CMUnitTest *tests,
+                              size_t count);
+/* Only for rows of objects that share files, and those of them on disk. */
+int store_log_rows_run(const char *name, const struct CMUnitTest *tests,
+                       size_t count);
+int store_log_disk_rows_run(const char *name, const struct CMUnitTest *tests,
+                            size_t count);
 /* For other rows: what file systems are like that this machine may lack. */
 int store_fact_rows_run(const char *name, const struct CMUnitTest *tests,
                         size_t count);

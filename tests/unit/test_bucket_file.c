@@ -2,6 +2,7 @@
 #include "format/bucket_file.h"
 
 #include "core/bytes.h"
+#include "core/hash.h"
 #include "support/unit.h"
 
 #include <errno.h>
@@ -33,9 +34,13 @@ static void a_header_comes_back_and_is_proved(void **state)
     for (size_t at = 0; at < sizeof bytes; at++) {
         bytes[at] ^= 0x10;
         int rc = kvt_bucket_header_decode(bytes, &got);
-        assert_int_equal(rc, at == 8 || at == 9 ? -EPROTONOSUPPORT : -EBADMSG);
+        assert_int_equal(rc, -EBADMSG);
         bytes[at] ^= 0x10;
     }
+    bytes[8] = 2;
+    kvt_put_le64(bytes + sizeof bytes - 8,
+                 kvt_hash64(bytes, sizeof bytes - 8, 0));
+    assert_int_equal(kvt_bucket_header_decode(bytes, &got), -EPROTONOSUPPORT);
 }
 
 static void seeds_differ_by_store_writer_and_number(void **state)
@@ -234,6 +239,36 @@ static void a_footer_comes_back_and_is_proved(void **state)
     assert_int_equal(kvt_bucket_table_check(&got, table, SEED), -EBADMSG);
 }
 
+static void a_footer_with_one_wrong_bit_is_mended(void **state)
+{
+    (void)state;
+    uint8_t table[1] = {0};
+    uint8_t bytes[KVT_BUCKET_FOOTER_SIZE];
+    uint8_t right[KVT_BUCKET_FOOTER_SIZE];
+    struct kvt_bucket_footer footer = {.table_block = 3, .file_blocks = 4};
+    kvt_bucket_footer_encode(&footer, table, SEED, bytes);
+    memcpy(right, bytes, sizeof right);
+    assert_true(kvt_bucket_footer_is_like(bytes));
+    for (size_t bit = 0; bit < sizeof bytes * 8; bit++) {
+        bytes[bit / 8] ^= (uint8_t)(1u << bit % 8);
+        assert_true(kvt_bucket_footer_mend(bytes, SEED));
+        assert_memory_equal(bytes, right, sizeof bytes);
+    }
+    for (size_t bit = 0; bit < sizeof bytes * 8; bit += 7) {
+        size_t other = (bit + 501) % (sizeof bytes * 8);
+        bytes[bit / 8] ^= (uint8_t)(1u << bit % 8);
+        bytes[other / 8] ^= (uint8_t)(1u << other % 8);
+        uint8_t wrong[KVT_BUCKET_FOOTER_SIZE];
+        memcpy(wrong, bytes, sizeof wrong);
+        assert_false(kvt_bucket_footer_mend(bytes, SEED));
+        assert_memory_equal(bytes, wrong, sizeof bytes);
+        memcpy(bytes, right, sizeof bytes);
+    }
+    bytes[0] ^= 1;
+    assert_false(kvt_bucket_footer_is_like(bytes));
+    assert_false(kvt_bucket_footer_mend(bytes, SEED + 1));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -243,6 +278,7 @@ int main(void)
         cmocka_unit_test(a_record_that_lies_is_none),
         cmocka_unit_test(another_version_is_told_only_of_what_is_one),
         cmocka_unit_test(a_footer_comes_back_and_is_proved),
+        cmocka_unit_test(a_footer_with_one_wrong_bit_is_mended),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
