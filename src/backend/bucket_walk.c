@@ -186,8 +186,11 @@ static int check_values(struct walk *walk)
 
 /* ----------------------------------------------------------------------------*/
 
+/* Who does not own the root takes what the records say, as far as they can be
+ * read; of values that may still be on their way it wants nothing. */
 static int walk_runs(struct walk *walk)
 {
+    bool others = walk->bkt->base.args.read_only;
     uint32_t block = 1;
     int rc = 1;
     while (rc == 1 && (uint64_t)block * KVT_BUCKET_BLOCK < walk->found->size) {
@@ -197,9 +200,12 @@ static int walk_runs(struct walk *walk)
             int taken = take_record(walk, &head);
             rc = taken != 0 ? taken : 1;
             block += head.blocks;
-        } else if (rc == 0) {
+        } else if (rc == 0 && !others) {
             walk->bkt->recovery.dropped_records++;
         }
+    }
+    if (others) {
+        return rc == 1 || rc == -EIO ? 0 : rc;
     }
     return rc < 0 ? rc : check_values(walk);
 }
