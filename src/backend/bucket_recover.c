@@ -321,9 +321,17 @@ static int look_at_unsealed(struct bkt *bkt, struct bkt_found *found,
                         path);
         return 0;
     }
-    if ((rc != 0 && rc != -EBADMSG) || bkt->base.args.read_only) {
-        found->kind = BKT_FOUND_FOREIGN; /* its owner may still write it */
-        return rc == -EBADMSG ? 0 : rc;
+    if (rc != 0 && rc != -EBADMSG) {
+        found->kind = BKT_FOUND_FOREIGN;
+        return rc;
+    }
+    if (bkt->base.args.read_only && rc != 0) {
+        found->kind = BKT_FOUND_FOREIGN;
+        return 0;
+    }
+    if (bkt->base.args.read_only) {
+        found->kind = BKT_FOUND_OTHERS;
+        return kvt_bkt_walk_unsealed(bkt, found, path);
     }
     found->sequence = header.sequence;
     found->sequence_end = header.sequence;
@@ -335,26 +343,40 @@ static int look_at_unsealed(struct bkt *bkt, struct bkt_found *found,
 /* Into the index
  * ---------------------------------------------------------------*/
 
+static bool needs_no_cause(const struct kvt_bucket_kill *kill)
+{
+    return kill->cause == KVT_KILL_REMOVED || kill->cause == KVT_KILL_UNDONE;
+}
+
+/* Kills that hold whatever becomes of the objects beside them. */
+static int add_plain_kills(struct recovery *recovery,
+                           const struct bkt_table *table)
+{
+    struct kvt_bucket_kill kill;
+    int rc = 0;
+    for (uint32_t i = 0; i < table->kill_count && rc == 0; i++) {
+        kvt_bucket_kill_decode(table->kills + (size_t)i * KVT_BUCKET_KILL_SIZE,
+                               &kill);
+        if (needs_no_cause(&kill)) {
+            rc = kvt_kill_set_add(
+                &recovery->kills, kill.writer, kill.number, kill.block,
+                kill.cause == KVT_KILL_UNDONE ? KVT_NEVER_COUNTED : KVT_KILLED);
+        }
+    }
+    return rc;
+}
+
 /* Of a bucket's table, or of what its damaged bytes say. */
 static int add_kills(struct recovery *recovery, const struct bkt_found *found,
                      const struct bkt_table *table)
 {
     struct kvt_bucket_kill kill;
     struct kvt_bucket_entry entry;
-    int rc = 0;
+    int rc = add_plain_kills(recovery, table);
     for (uint32_t i = 0; i < table->kill_count && rc == 0; i++) {
         kvt_bucket_kill_decode(table->kills + (size_t)i * KVT_BUCKET_KILL_SIZE,
                                &kill);
-        if (kill.cause == KVT_KILL_REMOVED || kill.cause == KVT_KILL_UNDONE) {
-            rc = kvt_kill_set_add(
-                &recovery->kills, kill.writer, kill.number, kill.block,
-                kill.cause == KVT_KILL_UNDONE ? KVT_NEVER_COUNTED : KVT_KILLED);
-        }
-    }
-    for (uint32_t i = 0; i < table->kill_count && rc == 0; i++) {
-        kvt_bucket_kill_decode(table->kills + (size_t)i * KVT_BUCKET_KILL_SIZE,
-                               &kill);
-        if (kill.cause == KVT_KILL_REMOVED || kill.cause == KVT_KILL_UNDONE) {
+        if (needs_no_cause(&kill)) {
             continue;
         }
         kvt_bucket_entry_decode(table->entries + (size_t)(kill.cause - 1) *
@@ -569,8 +591,9 @@ static int recover_one(struct recovery *recovery, struct bkt_found *found)
         found->table_torn = bytes != NULL && !found->was_sealed;
         free(bytes);
         rc = rc == 0 ? look_at_unsealed(bkt, found, path) : rc;
-    } else if (rc == -ENOENT) {
-        return 0;
+    }
+    if (rc == -ENOENT) {
+        return 0; /* its owner has removed it meanwhile */
     }
     if (rc == 0 && found->sequence_end > bkt->next_sequence) {
         bkt->next_sequence = found->sequence_end;
@@ -578,6 +601,8 @@ static int recover_one(struct recovery *recovery, struct bkt_found *found)
     if (rc == 0 && (found->kind == BKT_FOUND_SEALED ||
                     found->kind == BKT_FOUND_UNSEALED)) {
         rc = take_bucket(recovery, found);
+    } else if (rc == 0 && found->kind == BKT_FOUND_OTHERS) {
+        rc = add_plain_kills(recovery, &found->table);
     }
     return rc;
 }

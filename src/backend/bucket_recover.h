@@ -16,6 +16,7 @@ struct bkt_found {
         BKT_FOUND_EMPTY,   /* ours, without a run: what a dead owner left */
         BKT_FOUND_SEALED,
         BKT_FOUND_UNSEALED,
+        BKT_FOUND_OTHERS, /* not sealed, and its owner may still write it */
     } kind;
     bool synced;
     bool trusted; /* unsealed: what it was written with outlived the writer */

@@ -1,0 +1,185 @@
+/* Under bucket, what is read while it goes, and what is replaced while it is
+ * evicted. */
+#define _XOPEN_SOURCE 700
+#include "support/bucket_fixture.h"
+#include "support/gates.h"
+
+#include <string.h>
+#include <time.h>
+
+enum {
+    SIZE = GATES_VALUE_SIZE,
+};
+
+static const struct store_row posix_row = {"bucket", "posix", false, true,
+                                           NULL};
+
+struct kvt_fault_hit __real_kvt_fault_rules_match(struct kvt_fault_rules *rules,
+                                                  enum kvt_rule_op op,
+                                                  const char *path,
+                                                  const char *to);
+struct kvt_fault_hit __wrap_kvt_fault_rules_match(struct kvt_fault_rules *rules,
+                                                  enum kvt_rule_op op,
+                                                  const char *path,
+                                                  const char *to);
+struct kvt_fault_hit __wrap_kvt_fault_rules_match(struct kvt_fault_rules *rules,
+                                                  enum kvt_rule_op op,
+                                                  const char *path,
+                                                  const char *to)
+{
+    gates_pass(op, path);
+    return __real_kvt_fault_rules_match(rules, op, path, to);
+}
+
+static struct gated_call other;
+
+static void set_gated(struct store_fixture *fixture)
+{
+    store_set(fixture, "fs", "fault:posix");
+}
+
+static void *reclaim_thread(void *arg)
+{
+    kvt_bkt_reclaim_one(bkt_of(arg));
+    return NULL;
+}
+
+/* It dies under the load, when what else is dead is about to be punched. */
+static void a_load_gets_no_hole_for_what_dies_meanwhile(void **state)
+{
+    struct store_fixture *fixture = *state;
+    pthread_t reclaim;
+    store_set(fixture, "durability", "seal");
+    store_set(fixture, "checksum", "off");
+    set_gated(fixture);
+    store_start(fixture);
+    for (const char *key = "abcd"; *key != '\0'; key++) {
+        struct kvt_key name = {key, 1};
+        assert_int_equal(put_value(fixture->store, name, 1, SIZE), KVT_OK);
+    }
+    bucket_settle(fixture->store);
+    assert_int_equal(remove_key(fixture->store, key_of("a")), KVT_OK);
+    gate_shut(&syncs, 0, UINT32_MAX);
+    assert_int_equal(
+        pthread_create(&reclaim, NULL, reclaim_thread, fixture->store), 0);
+    assert_true(gates_wait(&syncs.came, 1));
+    gated_prepare(&other, fixture->store, "b", 1, 0);
+    gate_shut(&reads, 0, 1);
+    assert_int_equal(pthread_create(&other.thread, NULL, gated_load, &other),
+                     0);
+    assert_true(gates_wait(&reads.came, 1));
+    assert_int_equal(remove_key(fixture->store, key_of("b")), KVT_OK);
+    gate_open(&syncs);
+    pthread_join(reclaim, NULL);
+    gate_open(&reads);
+    pthread_join(other.thread, NULL);
+    assert_int_equal(other.object.status, KVT_OK);
+    assert_true(value_is(other.bytes, SIZE, 1));
+    assert_int_equal(get_value(fixture->store, key_of("c"), 1, SIZE), KVT_OK);
+}
+
+static void *evict_thread(void *arg)
+{
+    struct kvt_evict_result result = {0};
+    struct kvt_error err;
+    kvt_evict(arg, 0, 0, &result, &err);
+    return NULL;
+}
+
+static struct store_fixture *parent;
+
+/* The keeper is about to remove the older bucket, in which nothing lives; what
+ * replaced it goes as well, and first. */
+static bool evict_what_replaced(struct kvt_store *store)
+{
+    static struct bucket_files files;
+    char path[FILE_PATH_MAX];
+    pthread_t thread;
+    gate_shut(&removals, 0, 1);
+    if (put_value(store, key_of("k"), 2, SIZE) != KVT_OK ||
+        !gates_wait(&removals.came, 1)) {
+        return false;
+    }
+    bucket_files_find(parent, &files);
+    store_path(parent, files.names[1], path);
+    if (files.count < 2 || !file_exists(path) ||
+        pthread_create(&thread, NULL, evict_thread, store) != 0 ||
+        !gates_wait(&removals.came, 2)) {
+        return false;
+    }
+    for (int i = 0; i < GATES_PATIENCE_S * 1000 && file_exists(path); i++) {
+        nanosleep(&(struct timespec){0, 1000000}, NULL);
+    }
+    return !file_exists(path);
+}
+
+static void an_older_bucket_that_stays_shows_nothing_again(void **state)
+{
+    struct store_fixture *fixture = *state;
+    parent = fixture;
+    store_set(fixture, "bucket.keys_limit", "1"); /* sealed at once */
+    store_set(fixture, "eviction", "fifo");
+    set_gated(fixture);
+    store_start(fixture);
+    assert_int_equal(put_value(fixture->store, key_of("k"), 1, SIZE), KVT_OK);
+    bucket_settle(fixture->store);
+    store_stop(fixture);
+    bucket_die_after(fixture, evict_what_replaced);
+    store_start(fixture);
+    assert_int_not_equal(get_value(fixture->store, key_of("k"), 1, SIZE),
+                         KVT_OK);
+}
+
+static unsigned replacing;
+static unsigned evicted;
+
+static int wait_for_eviction(const struct kvt_meta *metas, size_t count,
+                             void *arg)
+{
+    const bool *waits = arg;
+    (void)count;
+    if (*waits && memcmp(metas[0].key.data, "k1", 2) == 0) {
+        gates_tell(&replacing);
+        gates_wait(&evicted, 1);
+    }
+    return 0;
+}
+
+static void the_limit_of_keys_holds_when_what_was_replaced_went(void **state)
+{
+    static bool waits;
+    struct store_fixture *fixture = *state;
+    replacing = evicted = 0;
+    waits = false;
+    fixture->handlers = (struct kvt_handlers){.size = sizeof fixture->handlers,
+                                              .complete = wait_for_eviction,
+                                              .complete_arg = &waits};
+    store_set(fixture, "total_keys_limit", "2");
+    store_set(fixture, "bucket.keys_limit", "1");
+    store_set(fixture, "eviction", "fifo");
+    set_gated(fixture);
+    store_start(fixture);
+    assert_int_equal(put_value(fixture->store, key_of("k1"), 1, SIZE), KVT_OK);
+    assert_int_equal(put_value(fixture->store, key_of("k2"), 2, SIZE), KVT_OK);
+    bucket_settle(fixture->store);
+    waits = true;
+    gated_prepare(&other, fixture->store, "k1", 9, 0);
+    assert_int_equal(pthread_create(&other.thread, NULL, gated_put, &other), 0);
+    assert_true(gates_wait(&replacing, 1));
+    int rc = put_value(fixture->store, key_of("k3"), 3, SIZE);
+    gates_tell(&evicted);
+    pthread_join(other.thread, NULL);
+    assert_int_equal(rc, KVT_OK);
+    assert_true(stats_of(fixture->store).objects <= 2);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        store_test(a_load_gets_no_hole_for_what_dies_meanwhile),
+        store_test(an_older_bucket_that_stays_shows_nothing_again),
+        store_test(the_limit_of_keys_holds_when_what_was_replaced_went),
+    };
+    return store_row_run(&posix_row, "meanwhile", tests,
+                         sizeof tests / sizeof tests[0]);
+}
