@@ -264,6 +264,11 @@ int kvt_root_open(const struct kvt_backend_args *args,
                   : check_shared(args, err);
     if (rc == KVT_OK && !is_store) {
         rc = check_foreign(args, spec, err);
+        /* unless it is one by now: the marker comes before all else */
+        if (rc == KVT_ERR_INVALID_PARAMS &&
+            read_marker(args->fs, marker) == 0) {
+            rc = check_marker(args, spec, marker, err);
+        }
     }
     if (rc != KVT_OK || args->read_only) {
         return rc;

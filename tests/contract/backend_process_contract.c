@@ -543,6 +543,8 @@ static void processes_take_turns(void **state)
                 int rc = kvt_store_open(fixture->config, NULL, &store, &err);
                 if (rc != KVT_OK) {
                     if (rc != KVT_ERR_FILE_LOCK_FAIL) {
+                        print_error("open: %s (%s)\n", err.message,
+                                    kvt_status_name(rc));
                         _exit(3);
                     }
                     nanosleep(&pause, NULL);
