@@ -166,7 +166,10 @@ static void forget_victims(struct victims *victims)
 static int ask(struct bkt *bkt, struct bkt_bucket *bucket)
 {
     const struct kvt_handlers *handlers = bkt->base.args.handlers;
-    if (handlers->evict == NULL || bucket->live_objects == 0) {
+    pthread_mutex_lock(&bkt->mutex);
+    size_t objects = (size_t)bucket->live_objects;
+    pthread_mutex_unlock(&bkt->mutex);
+    if (handlers->evict == NULL || objects == 0) {
         return 0;
     }
     struct victims victims = {.bkt = bkt, .bucket = bucket};
@@ -174,7 +177,7 @@ static int ask(struct bkt *bkt, struct bkt_bucket *bucket)
                                  &victims);
     if (rc != 0) {
         forget_victims(&victims);
-        victims = (struct victims){.count = (size_t)bucket->live_objects};
+        victims = (struct victims){.count = objects};
         victims.metas = calloc(victims.count, sizeof victims.metas[0]);
         if (victims.metas == NULL) {
             return -ENOMEM;

@@ -484,13 +484,20 @@ unsigned char *file_read(const char *path, size_t *size)
 {
     struct stat st;
     int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0 || fstat(fd, &st) != 0) {
+    unsigned char *bytes = NULL;
+    ssize_t got = -1;
+    if (fd < 0) {
         fail_msg("%s: %s", path, strerror(errno));
     }
+    for (int i = 0; i < 1000 && (i == 0 || got != st.st_size); i++) {
+        assert_int_equal(fstat(fd, &st), 0); /* it may be growing */
+        free(bytes);
+        bytes = malloc((size_t)st.st_size + 1);
+        assert_non_null(bytes);
+        got = pread(fd, bytes, (size_t)st.st_size + 1, 0);
+    }
+    assert_int_equal(got, st.st_size);
     *size = (size_t)st.st_size;
-    unsigned char *bytes = malloc(*size + 1);
-    assert_non_null(bytes);
-    assert_int_equal(read(fd, bytes, *size + 1), (ssize_t)*size);
     close(fd);
     return bytes;
 }
