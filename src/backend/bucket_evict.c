@@ -271,21 +271,32 @@ static int remove_file(struct bkt *bkt, struct bkt_bucket *bucket)
     return rc == -ENOENT ? 0 : rc;
 }
 
-/* Others kill what the bucket kills. It takes no more runs. */
-static int keep_kills(struct bkt *bkt, struct bkt_bucket *bucket)
+/* The table of a pinned bucket, for both of what follows; null when it cannot
+ * be read. */
+static struct bkt_table *read_table(struct bkt *bkt, struct bkt_bucket *bucket,
+                                    struct bkt_table *table)
 {
-    struct bkt_table table;
+    return kvt_bkt_table_of(bkt, bucket, table) == 0 ? table : NULL;
+}
+
+static void free_table(struct bkt_table *table)
+{
+    if (table != NULL) {
+        kvt_bkt_table_free(table);
+    }
+}
+
+/* Others kill what the bucket kills. It takes no more runs. */
+static int keep_kills(struct bkt *bkt, struct bkt_bucket *bucket,
+                      const struct bkt_table *table)
+{
     pthread_mutex_lock(&bkt->mutex);
     bool kept = bucket->kills_kept;
     pthread_mutex_unlock(&bkt->mutex);
     if (kept) {
         return 0;
     }
-    bool readable = kvt_bkt_table_of(bkt, bucket, &table) == 0;
-    int rc = kvt_bkt_keep_kills(bkt, bucket, readable ? &table : NULL);
-    if (readable) {
-        kvt_bkt_table_free(&table);
-    }
+    int rc = kvt_bkt_keep_kills(bkt, bucket, table);
     pthread_mutex_lock(&bkt->mutex);
     bucket->kills_kept = bucket->kills_kept || rc == 0;
     pthread_mutex_unlock(&bkt->mutex);
@@ -293,20 +304,15 @@ static int keep_kills(struct bkt *bkt, struct bkt_bucket *bucket)
 }
 
 /* The index forgets its objects only when they cannot come back. */
-static int vanish(struct bkt *bkt, struct bkt_bucket *bucket)
+static int vanish(struct bkt *bkt, struct bkt_bucket *bucket,
+                  const struct bkt_table *table)
 {
-    struct bkt_table table;
-    int rc = keep_kills(bkt, bucket);
-    if (rc != 0) {
-        return rc;
-    }
-    bool readable = kvt_bkt_table_of(bkt, bucket, &table) == 0;
-    rc = remove_file(bkt, bucket);
+    int rc = keep_kills(bkt, bucket, table);
     if (rc == 0) {
-        forget(bkt, bucket, readable ? &table : NULL);
+        rc = remove_file(bkt, bucket);
     }
-    if (readable) {
-        kvt_bkt_table_free(&table);
+    if (rc == 0) {
+        forget(bkt, bucket, table);
     }
     return rc;
 }
@@ -323,7 +329,10 @@ int kvt_bkt_remove_bucket(struct bkt *bkt, struct bkt_name name)
     if (!free_now) {
         return bucket != NULL ? -EBUSY : 0;
     }
-    int rc = vanish(bkt, bucket);
+    struct bkt_table buffer;
+    struct bkt_table *table = read_table(bkt, bucket, &buffer);
+    int rc = vanish(bkt, bucket, table);
+    free_table(table);
     pthread_mutex_lock(&bkt->mutex);
     if (rc == 0) {
         kvt_bkt_bucket_drop(bkt, bucket);
@@ -377,14 +386,18 @@ static int let_go(struct bkt *bkt, struct bkt_bucket *bucket,
 {
     enum bkt_state state = bucket->state;
     struct gone gone = {0};
+    struct bkt_table buffer;
+    struct bkt_table *table = NULL;
     int rc = kvt_bkt_checkpoint_remove(bkt);
     if (rc == 0) {
-        rc = keep_kills(bkt, bucket);
+        table = read_table(bkt, bucket, &buffer);
+        rc = keep_kills(bkt, bucket, table);
     }
     bool later = rc == 0 && is_read(bkt, bucket, &gone);
     if (rc == 0 && !later) {
-        rc = vanish(bkt, bucket);
+        rc = vanish(bkt, bucket, table);
     }
+    free_table(table);
     if (rc != 0) {
         stay(bkt, bucket, state, rc);
         return rc;
