@@ -509,7 +509,7 @@ static void bkt_stats(struct kvt_backend *backend, struct kvt_stats *stats)
                             ? stats->value_bytes - stats->object_bytes
                             : 0;
     stats->allocated_bytes = bkt->budget.used.allocated;
-    stats->limit_bytes = bkt->budget.limit.allocated;
+    stats->limit_bytes = bkt->budget.limit.allocated + bkt->beside;
     stats->peak_value_bytes = bkt->budget.peak.values;
     stats->peak_allocated_bytes = bkt->budget.peak.allocated;
     stats->files = bkt->bucket_count;

@@ -221,6 +221,7 @@ struct bkt {
     uint32_t file_count;          /* of them, and those being opened */
     bool files_are_crowded;
     struct kvt_budget budget;
+    uint64_t beside;  /* of the limit: what is no bucket */
     uint64_t reserve; /* of the limit: values leave it free, kills the half of
                          it; what makes room may use it all */
     struct kvt_turns turns;

@@ -135,6 +135,7 @@ int kvt_bkt_list_files(struct bkt *bkt, struct bkt_listing *listing)
         }
     }
     listing->empty = writers.writers;
+    listing->writer_count = writers.count;
     if (rc == 0 && listing->count > 1) {
         qsort(listing->found, listing->count, sizeof listing->found[0],
               older_first);
@@ -678,12 +679,29 @@ static int failed(const struct bkt *bkt, int rc, struct kvt_error *err)
                          "reading the buckets: %s", strerror(-rc));
 }
 
+/* Directories count, too, and the files that are no buckets. A store that is
+ * hardly larger than these keeps most of its limit for objects. */
+static void leave_room_beside(struct bkt *bkt,
+                              const struct bkt_listing *listing)
+{
+    enum {
+        OWN = 5 /* the root, `.kvtier`, two files in it, our own buckets' */
+    };
+    uint64_t *limit = &bkt->budget.limit.allocated;
+    uint64_t bytes = (listing->writer_count + OWN) * KVT_BUCKET_BLOCK;
+    if (*limit != UINT64_MAX) {
+        bkt->beside = bytes < *limit / 64 ? bytes : *limit / 64;
+        *limit -= bkt->beside;
+    }
+}
+
 int kvt_bkt_recover(struct bkt *bkt, struct kvt_error *err)
 {
     struct recovery recovery = {.bkt = bkt};
     struct bkt_listing *listing = &recovery.listing;
     int rc = kvt_bkt_list_files(bkt, listing);
     bkt->block_bits = kvt_bkt_block_bits(bkt, listing);
+    leave_room_beside(bkt, listing);
     bool kept = rc == 0 && kvt_bkt_checkpoint_read(bkt, listing) == 0;
     if (!kept) {
         kvt_place_index_fill(&bkt->index, true);

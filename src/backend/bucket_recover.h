@@ -40,6 +40,7 @@ struct bkt_listing {
     size_t count;
     size_t capacity;
     uint64_t writer; /* being listed */
+    size_t writer_count;
     uint64_t *empty; /* writers whose directories have no buckets */
     size_t empty_count;
 };
