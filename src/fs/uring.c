@@ -42,7 +42,6 @@ static void set_up(struct uring_fs *fs, const struct kvt_config *config)
     fs->posix.base.ops = &kvt_fs_uring;
     pthread_mutex_init(&fs->waker_mutex, NULL);
     pthread_mutex_init(&fs->memory_mutex, NULL);
-    kvt_uring_probe_files(fs);
 }
 
 static int uring_mount(const struct kvt_fs_mount_args *args,

@@ -5,7 +5,6 @@
  *   uring_probe.c     what this kernel lets us do, tried
  *   uring_queue.c     a queue: elements in, completions out, waiting, waking
  *   uring_transfer.c  reads and writes, part by part
- *   uring_fetch.c     whole files: open, read, close linked
  *   uring_single.c    elements that are one call
  *   uring_bounce.c    memory of ours for what direct I/O cannot move
  *   uring_memory.c    memory that is registered with the rings
@@ -42,7 +41,6 @@ struct uring_region {
 struct uring_fs {
     struct posix_fs posix;
     char reason[256]; /* of a fallback */
-    bool whole_files; /* linked open, read, close work */
     uint32_t depth;   /* of queues, unless they want another */
     unsigned forks;   /* kvt_process_forks() at mount */
     pthread_mutex_t waker_mutex;
@@ -56,25 +54,15 @@ struct uring_fs {
     uint64_t generation;     /* of `regions`; also read without the mutex */
 };
 
-/* What a call is to its element. */
-enum uring_step {
-    URING_WHOLE, /* all of it */
-    URING_PART,  /* a part of a READ, a WRITE or a FETCH */
-    URING_OPEN,
-    URING_CLOSE,
-};
-
 /* One element under way. */
 struct uring_io {
     struct kvt_fs_elem *elem; /* null: none */
-    struct uring_io *next; /* in the list of the free, the late, the starved */
-    uint32_t generation;   /* tells its calls from those of older elements */
-    uint32_t thread;       /* that prepared its last call */
-    unsigned calls_end;    /* where that ends, in the ring's order of calls */
-    bool worker;           /* a thread of the kernel's does it */
+    struct uring_io *next;    /* in the list of the free, the starved */
+    uint32_t generation;      /* tells its calls from those of older elements */
+    uint32_t thread;          /* that prepared its last call */
+    bool worker;              /* a thread of the kernel's does it */
     /* transfers */
-    int file; /* descriptor, or place in the ring's table */
-    bool in_table;
+    int file; /* descriptor */
     struct kvt_rest rest;
     uint64_t done; /* bytes */
     /* the part under way; planned anew when it is over */
@@ -82,23 +70,12 @@ struct uring_io {
     uint64_t bounced;
     int buffer;           /* the registered memory that it uses, or -1 */
     unsigned char *chunk; /* of bounce memory, or null */
-    /* whole files */
-    bool open;      /* its place in the table is taken, or will be */
-    bool closes;    /* the part under way is the last: a close is behind it */
-    bool half_told; /* one of the two is over */
-    bool over;      /* only the close is missing, then `result` holds ... */
-    bool aside;     /* ... or a thread of the pool does it again */
-    bool lost;      /* its place may be taken at any time, for nobody */
-    int64_t part_result;
-    int64_t close_result;
-    int64_t result;
 };
 
 struct uring_queue {
     struct kvt_fs_queue base;
     struct uring_fs *fs;
     struct io_uring ring;
-    bool whole_files; /* the ring has a table of files */
     /* waking, see uring_queue.c; atomic */
     int sleep;
     unsigned wanted;
@@ -107,7 +84,6 @@ struct uring_queue {
     uint32_t busy; /* ios */
     struct uring_io *ios;
     struct uring_io *free;
-    struct uring_io *late; /* over, but calls of theirs are still prepared */
     struct kvt_fs_elem *unstarted; /* no io was free */
     struct kvt_fs_elem **unstarted_end;
     /* what may be no more than copying out of the page cache */
@@ -143,8 +119,6 @@ struct uring_queue {
 /* Null when rings work here, one of a queue of `depth` among them, and `waker`
  * is made; otherwise why not, in fs->reason. `depth` is set. */
 const char *kvt_uring_probe(struct uring_fs *fs);
-/* Sets `whole_files`; the root is open. */
-void kvt_uring_probe_files(struct uring_fs *fs);
 /* 0; -ENOSYS where the kernel is too old for us, or -errno. */
 int kvt_uring_ring_open(struct io_uring *ring, uint32_t entries,
                         uint32_t completions);
@@ -161,7 +135,7 @@ int kvt_uring_queue_ring(struct io_uring *ring, uint32_t ios);
 struct io_uring_sqe *kvt_uring_call(struct uring_queue *queue,
                                     struct uring_io *io);
 void kvt_uring_tag(struct io_uring_sqe *sqe, const struct uring_queue *queue,
-                   const struct uring_io *io, enum uring_step step);
+                   const struct uring_io *io);
 /* Is there room for a call of so many pieces? Hands over what is prepared when
  * there is not. */
 bool kvt_uring_has_room(struct uring_queue *queue, uint32_t pieces);
@@ -172,8 +146,6 @@ void kvt_uring_end(struct uring_queue *queue, struct uring_io *io,
                    int64_t result);
 /* A thread of the pool carries the element out, from its start. */
 void kvt_uring_aside(struct uring_queue *queue, struct uring_io *io);
-/* The same, and the io is not used again. */
-void kvt_uring_retire(struct uring_queue *queue, struct uring_io *io);
 /* Is this the result of a call that never ran, since the thread that prepared
  * it has ended? */
 bool kvt_uring_is_orphan(const struct uring_io *io, int64_t result);
@@ -183,25 +155,6 @@ bool kvt_uring_is_orphan(const struct uring_io *io, int64_t result);
 void kvt_uring_transfer(struct uring_queue *queue, struct uring_io *io);
 void kvt_uring_transfer_done(struct uring_queue *queue, struct uring_io *io,
                              int64_t moved);
-/* Plans the next part and finds memory for it: 0; -EAGAIN when it has to wait
- * for that; -errno. */
-int kvt_uring_part(struct uring_queue *queue, struct uring_io *io,
-                   struct kvt_part *part);
-void kvt_uring_part_call(struct uring_queue *queue, struct uring_io *io,
-                         const struct kvt_part *part, struct io_uring_sqe *sqe);
-/* The part is over. True when more has to be moved; `*result` is the
- * element's so far. */
-bool kvt_uring_part_end(struct uring_queue *queue, struct uring_io *io,
-                        int64_t moved, int64_t *result);
-
-/* uring_fetch.c */
-void kvt_uring_fetch(struct uring_queue *queue, struct uring_io *io);
-void kvt_uring_fetch_done(struct uring_queue *queue, struct uring_io *io,
-                          enum uring_step step, int64_t result);
-/* The kernel did not take a call of it. */
-void kvt_uring_fetch_refused(struct uring_queue *queue, struct uring_io *io,
-                             enum uring_step step, int rc);
-
 /* uring_single.c: all other elements. */
 void kvt_uring_single(struct uring_queue *queue, struct uring_io *io);
 void kvt_uring_single_done(struct uring_queue *queue, struct uring_io *io,

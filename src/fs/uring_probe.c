@@ -6,21 +6,19 @@
 #include "fs/uring_tools.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 static const unsigned needed_features =
     IORING_FEAT_NODROP | IORING_FEAT_SUBMIT_STABLE | IORING_FEAT_EXT_ARG |
-    IORING_FEAT_CQE_SKIP | IORING_FEAT_LINKED_FILE;
+    IORING_FEAT_CQE_SKIP;
 
 static const int needed_calls[] = {
-    IORING_OP_READ,     IORING_OP_READV,     IORING_OP_READ_FIXED,
-    IORING_OP_WRITE,    IORING_OP_WRITEV,    IORING_OP_WRITE_FIXED,
-    IORING_OP_FSYNC,    IORING_OP_FALLOCATE, IORING_OP_OPENAT,
-    IORING_OP_CLOSE,    IORING_OP_STATX,     IORING_OP_UNLINKAT,
-    IORING_OP_MSG_RING,
+    IORING_OP_READ,  IORING_OP_READV,     IORING_OP_READ_FIXED,
+    IORING_OP_WRITE, IORING_OP_WRITEV,    IORING_OP_WRITE_FIXED,
+    IORING_OP_FSYNC, IORING_OP_FALLOCATE, IORING_OP_CLOSE,
+    IORING_OP_STATX, IORING_OP_UNLINKAT,  IORING_OP_MSG_RING,
 };
 
 static char rings; /* all of them, to ThreadSanitizer */
@@ -104,59 +102,6 @@ static int try_wake(struct io_uring *waker, struct io_uring *ring)
     rc = cqe->user_data == 7 ? 0 : -EOPNOTSUPP;
     io_uring_cqe_seen(ring, cqe);
     return rc;
-}
-
-/* Do the three calls complete as uring_fetch.c wants it, with these results?
- * One that is told successes would also tell the last. */
-static bool chain_tells(struct io_uring *ring, int root, const char *path,
-                        const int *results, unsigned count)
-{
-    char byte;
-    struct io_uring_cqe *cqe;
-    struct io_uring_sqe *sqe = io_uring_get_sqe(ring);
-    io_uring_prep_openat_direct(sqe, root, path, O_RDONLY, 0, 0);
-    io_uring_sqe_set_flags(sqe, IOSQE_IO_LINK | IOSQE_CQE_SKIP_SUCCESS);
-    sqe = io_uring_get_sqe(ring);
-    io_uring_prep_read(sqe, 0, &byte, 1, 0);
-    io_uring_sqe_set_flags(sqe, IOSQE_IO_HARDLINK | IOSQE_CQE_SKIP_SUCCESS |
-                                    IOSQE_FIXED_FILE);
-    sqe = io_uring_get_sqe(ring);
-    io_uring_prep_close_direct(sqe, 0);
-    if (io_uring_submit_and_wait(ring, count) != 3) {
-        return false;
-    }
-    for (unsigned i = 0; i < count; i++) {
-        if (io_uring_peek_cqe(ring, &cqe) != 0 || cqe->res != results[i]) {
-            return false;
-        }
-        io_uring_cqe_seen(ring, cqe);
-    }
-    return io_uring_peek_cqe(ring, &cqe) == -EAGAIN;
-}
-
-void kvt_uring_probe_files(struct uring_fs *fs)
-{
-    /* nothing may stay open: neither when the open fails, nor the read */
-    static const int absent[] = {-ENOENT};
-    static const int directory[] = {-EISDIR, 0};
-    struct io_uring ring;
-    int root = fs->posix.root;
-    if (kvt_uring_ring_open(&ring, 8, 16) != 0) {
-        kvt_uring_fell_back(fs, "whole files are fetched by threads: no ring "
-                                "could be had to try linked calls on");
-        return;
-    }
-    if (io_uring_register_files_sparse(&ring, 1) != 0) {
-        kvt_uring_fell_back(fs, "whole files are fetched by threads: the "
-                                "kernel gives rings no table of files");
-    } else if (!chain_tells(&ring, root, ".kvtier.no-such-file", absent, 1) ||
-               !chain_tells(&ring, root, ".", directory, 2)) {
-        kvt_uring_fell_back(fs, "whole files are fetched by threads: the "
-                                "kernel does not link open, read and close");
-    } else {
-        fs->whole_files = true;
-    }
-    kvt_uring_ring_close(&ring);
 }
 
 const char *kvt_uring_probe(struct uring_fs *fs)

@@ -18,15 +18,13 @@
 #include <time.h>
 
 enum {
-    CALLS_OF_IO = 3,               /* prepared at a time, at most */
     PIECES = 4 * URING_PIECES_MAX, /* of the calls that are prepared */
     REAP_MAX = 32, /* completions told before what they led to is handed over */
     COPY_MIN = 16 << 10,   /* bytes */
     COPIES_HERE = 2,       /* handed over at a time */
     COPIES_AT_WORKERS = 2, /* beside those */
     PAUSE_NS = 1000000,
-    PLACE_BITS = 20,
-    NOBODY = (1 << PLACE_BITS) - 1,
+    NOBODY = 0x7fffffff, /* a place that no element has */
 };
 
 enum {
@@ -48,60 +46,27 @@ static uint32_t this_thread(void)
 
 /* Calls ------------------------------------------------------------------- */
 
-/* How many calls the kernel has, of all that were ever prepared. */
-static unsigned handed_over(const struct uring_queue *queue)
-{
-    return queue->ring.sq.sqe_tail - io_uring_sq_ready(&queue->ring);
-}
-
 struct io_uring_sqe *kvt_uring_call(struct uring_queue *queue,
                                     struct uring_io *io)
 {
     struct io_uring_sqe *sqe = io_uring_get_sqe(&queue->ring);
     io->thread = this_thread();
-    io->calls_end = queue->ring.sq.sqe_tail;
     return sqe;
 }
 
-/* An open that failed ends its element, while what is behind it may still be
- * prepared: there is no room for the calls of another one yet. */
-static bool is_late(const struct uring_queue *queue, const struct uring_io *io)
-{
-    return (int)(io->calls_end - handed_over(queue)) > 0;
-}
-
-static void free_late(struct uring_queue *queue)
-{
-    bool all = io_uring_sq_ready(&queue->ring) == 0;
-    struct uring_io **at = &queue->late;
-    while (*at != NULL) {
-        struct uring_io *io = *at;
-        if (all || !is_late(queue, io)) {
-            *at = io->next;
-            io->next = queue->free;
-            queue->free = io;
-        } else {
-            at = &io->next;
-        }
-    }
-}
-
 void kvt_uring_tag(struct io_uring_sqe *sqe, const struct uring_queue *queue,
-                   const struct uring_io *io, enum uring_step step)
+                   const struct uring_io *io)
 {
-    sqe->user_data = (uint64_t)(io - queue->ios) |
-                     (uint64_t)step << PLACE_BITS |
-                     (uint64_t)io->generation << 32;
+    sqe->user_data = (uint64_t)(io - queue->ios) | (uint64_t)io->generation
+                                                       << 32;
 }
 
 /* The io that a call belongs to; null for a wake, and for what came too
  * late. */
-static struct uring_io *io_of(struct uring_queue *queue, uint64_t tag,
-                              enum uring_step *step)
+static struct uring_io *io_of(struct uring_queue *queue, uint64_t tag)
 {
-    uint32_t place = (uint32_t)tag & NOBODY;
+    uint32_t place = (uint32_t)tag;
     struct uring_io *io = place < queue->io_count ? &queue->ios[place] : NULL;
-    *step = (enum uring_step)((uint32_t)tag >> PLACE_BITS);
     return io != NULL && io->elem != NULL && io->generation == tag >> 32 ? io
                                                                          : NULL;
 }
@@ -130,12 +95,9 @@ static void fail_calls(struct uring_queue *queue, int rc)
     unsigned count = io_uring_sq_ready(&queue->ring);
     unsigned head = sq->sqe_tail - count;
     for (unsigned i = 0; i < count; i++) {
-        enum uring_step step;
         uint64_t tag = sq->sqes[(head + i) & sq->ring_mask].user_data;
-        struct uring_io *io = io_of(queue, tag, &step);
-        if (io != NULL && io->elem->op == KVT_FS_FETCH) {
-            kvt_uring_fetch_refused(queue, io, step, rc);
-        } else if (io != NULL && io->elem->op == KVT_FS_CLOSE) {
+        struct uring_io *io = io_of(queue, tag);
+        if (io != NULL && io->elem->op == KVT_FS_CLOSE) {
             kvt_uring_aside(queue, io); /* files are closed in any case */
         } else if (io != NULL) {
             kvt_uring_end(queue, io, rc);
@@ -183,9 +145,6 @@ static void enter(struct uring_queue *queue, unsigned want, int64_t deadline_ns)
     if (io_uring_sq_ready(&queue->ring) == 0) {
         queue->pieces_used = 0;
     }
-    if (queue->late != NULL) {
-        free_late(queue);
-    }
 }
 
 bool kvt_uring_has_room(struct uring_queue *queue, uint32_t pieces)
@@ -207,13 +166,7 @@ static struct uring_io *take_io(struct uring_queue *queue,
         queue->busy++;
         io->elem = elem;
         io->next = NULL;
-        io->in_table = false;
-        io->open = false;
-        io->over = false;
-        io->aside = false;
-        io->lost = false;
         io->worker = false;
-        io->calls_end = handed_over(queue); /* none */
         io->rest = kvt_rest_of(elem);
         io->done = 0;
         kvt_tools_memory_used(elem);
@@ -221,8 +174,8 @@ static struct uring_io *take_io(struct uring_queue *queue,
     return io;
 }
 
-static struct kvt_fs_elem *leave_io(struct uring_queue *queue,
-                                    struct uring_io *io)
+static struct kvt_fs_elem *give_io(struct uring_queue *queue,
+                                   struct uring_io *io)
 {
     struct kvt_fs_elem *elem = io->elem;
     kvt_tools_memory_used(elem);
@@ -231,16 +184,9 @@ static struct kvt_fs_elem *leave_io(struct uring_queue *queue,
     io->elem = NULL;
     io->generation++;
     queue->busy--;
+    io->next = queue->free;
+    queue->free = io;
     return elem;
-}
-
-static struct kvt_fs_elem *give_io(struct uring_queue *queue,
-                                   struct uring_io *io)
-{
-    struct uring_io **list = is_late(queue, io) ? &queue->late : &queue->free;
-    io->next = *list;
-    *list = io;
-    return leave_io(queue, io);
 }
 
 void kvt_uring_end(struct uring_queue *queue, struct uring_io *io,
@@ -253,20 +199,11 @@ void kvt_uring_end(struct uring_queue *queue, struct uring_io *io,
     queue->ended_end = &elem->next;
 }
 
-static void leave_aside(struct uring_queue *queue, struct kvt_fs_elem *elem)
-{
-    elem->next = NULL;
-    kvt_fs_aside(&queue->base, elem);
-}
-
 void kvt_uring_aside(struct uring_queue *queue, struct uring_io *io)
 {
-    leave_aside(queue, give_io(queue, io));
-}
-
-void kvt_uring_retire(struct uring_queue *queue, struct uring_io *io)
-{
-    leave_aside(queue, leave_io(queue, io));
+    struct kvt_fs_elem *elem = give_io(queue, io);
+    elem->next = NULL;
+    kvt_fs_aside(&queue->base, elem);
 }
 
 void kvt_uring_starve(struct uring_queue *queue, struct uring_io *io)
@@ -283,23 +220,17 @@ static void go_on(struct uring_queue *queue, struct uring_io *io)
     case KVT_FS_WRITE:
         kvt_uring_transfer(queue, io);
         break;
-    case KVT_FS_FETCH:
-        kvt_uring_fetch(queue, io);
-        break;
     default:
         kvt_uring_single(queue, io);
         break;
     }
 }
 
-/* A thread does what takes several calls: what is rare, and PUBLISH, which
- * spends its time in the file system's names; linked calls were no faster. */
-static bool is_for_the_pool(const struct uring_queue *queue,
-                            const struct kvt_fs_elem *elem)
+/* A thread does what takes several calls: linked in the ring they were no
+ * faster, since a thread of the kernel's carries on each. */
+static bool is_for_the_pool(const struct kvt_fs_elem *elem)
 {
-    uint32_t sized = elem->flags & (KVT_FS_WANT_SIZE | KVT_FS_FROM_END);
-    return elem->op == KVT_FS_PUBLISH ||
-           (elem->op == KVT_FS_FETCH && (sized != 0 || !queue->whole_files)) ||
+    return elem->op == KVT_FS_FETCH || elem->op == KVT_FS_PUBLISH ||
            (elem->op == KVT_FS_SYNC && elem->file == NULL);
 }
 
@@ -310,8 +241,7 @@ static bool is_for_the_pool(const struct uring_queue *queue,
 static bool may_be_copying(const struct uring_queue *queue,
                            const struct kvt_fs_elem *elem)
 {
-    bool reads = elem->op == KVT_FS_READ || elem->op == KVT_FS_FETCH;
-    return reads && !queue->fs->posix.direct &&
+    return elem->op == KVT_FS_READ && !queue->fs->posix.direct &&
            kvt_fs_elem_bytes(elem) >= COPY_MIN;
 }
 
@@ -341,17 +271,8 @@ static void start_copies(struct uring_queue *queue)
     }
 }
 
-static bool all_retired(const struct uring_queue *queue)
-{
-    return queue->free == NULL && queue->late == NULL && queue->busy == 0;
-}
-
 static void start(struct uring_queue *queue, struct kvt_fs_elem *elem)
 {
-    if (is_for_the_pool(queue, elem) || all_retired(queue)) {
-        leave_aside(queue, elem);
-        return;
-    }
     if (may_be_copying(queue, elem)) {
         elem->next = NULL;
         *queue->copies_end = elem;
@@ -371,10 +292,21 @@ static void start(struct uring_queue *queue, struct kvt_fs_elem *elem)
 
 static void start_all(struct uring_queue *queue, struct kvt_fs_elem *elem)
 {
+    struct kvt_fs_elem *aside = NULL; /* one call wakes the threads for all */
+    struct kvt_fs_elem **end = &aside;
     while (elem != NULL) {
         struct kvt_fs_elem *next = elem->next;
-        start(queue, elem);
+        if (is_for_the_pool(elem)) {
+            elem->next = NULL;
+            *end = elem;
+            end = &elem->next;
+        } else {
+            start(queue, elem);
+        }
         elem = next;
+    }
+    if (aside != NULL) {
+        kvt_fs_aside(&queue->base, aside);
     }
 }
 
@@ -390,21 +322,11 @@ static void start_waiting(struct uring_queue *queue)
         go_on(queue, starved);
         starved = next;
     }
-    if (unstarted != NULL && (queue->free != NULL || all_retired(queue))) {
+    if (unstarted != NULL && queue->free != NULL) {
         queue->unstarted = NULL;
         queue->unstarted_end = &queue->unstarted;
         start_all(queue, unstarted);
     }
-}
-
-/* Nothing of the ring is left to copies: threads do them. */
-static void leave_copies_aside(struct uring_queue *queue)
-{
-    struct kvt_fs_elem *elem = queue->copies;
-    queue->copies = NULL;
-    queue->copies_end = &queue->copies;
-    queue->copy_count = 0;
-    start_all(queue, elem);
 }
 
 static void uring_submit(struct kvt_fs_queue *base, struct kvt_fs_elem *first)
@@ -417,8 +339,7 @@ static void uring_submit(struct kvt_fs_queue *base, struct kvt_fs_elem *first)
 static void take_completion(struct uring_queue *queue, uint64_t tag,
                             int64_t result)
 {
-    enum uring_step step;
-    struct uring_io *io = io_of(queue, tag, &step);
+    struct uring_io *io = io_of(queue, tag);
     if (io == NULL) {
         return;
     }
@@ -426,9 +347,6 @@ static void take_completion(struct uring_queue *queue, uint64_t tag,
     case KVT_FS_READ:
     case KVT_FS_WRITE:
         kvt_uring_transfer_done(queue, io, result);
-        break;
-    case KVT_FS_FETCH:
-        kvt_uring_fetch_done(queue, io, step, result);
         break;
     default:
         kvt_uring_single_done(queue, io, result);
@@ -495,9 +413,6 @@ static void uring_poll(struct kvt_fs_queue *base, size_t min,
     struct uring_queue *queue = (struct uring_queue *)base;
     if (queue->unstarted != NULL || queue->starved != NULL) {
         start_waiting(queue);
-    }
-    if (queue->copies != NULL && all_retired(queue)) {
-        leave_copies_aside(queue);
     }
     start_copies(queue);
     bool told = tell(queue);
@@ -568,8 +483,7 @@ static const char *why_no_ring(int rc)
 
 int kvt_uring_queue_ring(struct io_uring *ring, uint32_t ios)
 {
-    uint32_t entries = ios * CALLS_OF_IO;
-    return kvt_uring_ring_open(ring, entries, entries + 2 * URING_WAKES_MAX);
+    return kvt_uring_ring_open(ring, ios, ios + 2 * URING_WAKES_MAX);
 }
 
 /* 0; -EOPNOTSUPP when the core's pool has to do without it. */
@@ -579,20 +493,6 @@ static int open_ring(struct uring_queue *queue)
     if (rc != 0) {
         kvt_uring_fell_back(queue->fs, why_no_ring(rc));
         return -EOPNOTSUPP;
-    }
-    if (!queue->fs->whole_files) {
-        return 0;
-    }
-    rc = io_uring_register_files_sparse(&queue->ring, queue->io_count);
-    queue->whole_files = rc == 0;
-    if (rc == -EMFILE) {
-        kvt_uring_fell_back(queue->fs,
-                            "whole files are fetched by threads: a ring's "
-                            "table of files is larger than the limit of open "
-                            "files (ulimit -n)");
-    } else if (rc != 0) {
-        kvt_uring_fell_back(queue->fs, "whole files are fetched by threads: no "
-                                       "memory for a ring's table of files");
     }
     return 0;
 }

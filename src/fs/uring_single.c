@@ -46,7 +46,7 @@ static void prepare(struct uring_queue *queue, struct uring_io *io,
         io_uring_prep_close(sqe, fd_of(elem));
         break;
     }
-    kvt_uring_tag(sqe, queue, io, URING_WHOLE);
+    kvt_uring_tag(sqe, queue, io);
 }
 
 void kvt_uring_single(struct uring_queue *queue, struct uring_io *io)

@@ -43,7 +43,7 @@ static inline void kvt_tools_ring_unmapped(void *rings)
  * is over. */
 static inline void kvt_tools_memory_used(const struct kvt_fs_elem *elem)
 {
-    bool reads = elem->op == KVT_FS_READ || elem->op == KVT_FS_FETCH;
+    bool reads = elem->op == KVT_FS_READ;
     bool writes = elem->op == KVT_FS_WRITE;
     for (uint32_t i = 0; (reads || writes) && i < elem->slice_count; i++) {
         const struct kvt_slice *slice = &elem->slices[i];

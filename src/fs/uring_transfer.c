@@ -19,8 +19,10 @@ static bool is_write(const struct uring_io *io)
     return io->elem->op == KVT_FS_WRITE;
 }
 
-int kvt_uring_part(struct uring_queue *queue, struct uring_io *io,
-                   struct kvt_part *part)
+/* Plans the next part and finds memory for it: 0; -EAGAIN when it has to wait
+ * for that; -errno. */
+static int part_plan(struct uring_queue *queue, struct uring_io *io,
+                     struct kvt_part *part)
 {
     const struct kvt_fs_facts *facts = &queue->fs->posix.base.facts;
     part->pieces = queue->plan;
@@ -66,8 +68,8 @@ static void prepare_single(struct uring_queue *queue, struct uring_io *io,
     }
 }
 
-void kvt_uring_part_call(struct uring_queue *queue, struct uring_io *io,
-                         const struct kvt_part *part, struct io_uring_sqe *sqe)
+static void part_call(struct uring_queue *queue, struct uring_io *io,
+                      const struct kvt_part *part, struct io_uring_sqe *sqe)
 {
     if (part->count == 1) {
         prepare_single(queue, io, part, sqe);
@@ -87,10 +89,7 @@ void kvt_uring_part_call(struct uring_queue *queue, struct uring_io *io,
                                 part->offset);
         }
     }
-    if (io->in_table) {
-        sqe->flags |= IOSQE_FIXED_FILE;
-    }
-    kvt_uring_tag(sqe, queue, io, URING_PART);
+    kvt_uring_tag(sqe, queue, io);
 }
 
 void kvt_uring_transfer(struct uring_queue *queue, struct uring_io *io)
@@ -101,14 +100,14 @@ void kvt_uring_transfer(struct uring_queue *queue, struct uring_io *io)
         kvt_uring_end(queue, io, (int64_t)io->done);
         return;
     }
-    int rc = kvt_uring_part(queue, io, &part);
+    int rc = part_plan(queue, io, &part);
     if (rc == -EAGAIN) {
         kvt_uring_starve(queue, io);
     } else if (rc != 0) {
         kvt_uring_end(queue, io, rc);
     } else {
         struct io_uring_sqe *sqe = kvt_uring_call(queue, io);
-        kvt_uring_part_call(queue, io, &part, sqe);
+        part_call(queue, io, &part, sqe);
         sqe->flags |= io->worker ? IOSQE_ASYNC : 0;
     }
 }
@@ -134,8 +133,10 @@ static uint64_t useful_bytes(struct uring_queue *queue, struct uring_io *io,
     return useful;
 }
 
-bool kvt_uring_part_end(struct uring_queue *queue, struct uring_io *io,
-                        int64_t moved, int64_t *result)
+/* The part is over. True when more has to be moved; `*result` is the
+ * element's so far. */
+static bool part_end(struct uring_queue *queue, struct uring_io *io,
+                     int64_t moved, int64_t *result)
 {
     if (moved < 0) {
         *result = moved;
@@ -160,7 +161,7 @@ void kvt_uring_transfer_done(struct uring_queue *queue, struct uring_io *io,
         kvt_uring_aside(queue, io);
     } else if (moved == -EINTR || kvt_uring_is_orphan(io, moved) ||
                kvt_uring_buffer_is_lost(queue, io, moved) ||
-               kvt_uring_part_end(queue, io, moved, &result)) {
+               part_end(queue, io, moved, &result)) {
         kvt_uring_transfer(queue, io);
     } else {
         kvt_uring_end(queue, io, result);

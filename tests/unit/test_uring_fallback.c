@@ -154,30 +154,12 @@ static void memory_that_may_not_be_locked_is_moved_as_any(void **state)
     in_child(*state, nothing_may_be_locked);
 }
 
-static void few_files_may_be_open(struct mounted *m)
-{
-    struct rlimit limit = {64, 64};
-    struct kvt_error err;
-    HOLDS(setrlimit(RLIMIT_NOFILE, &limit) == 0);
-    HOLDS(mounted_try(m, "uring", &err) == KVT_OK);
-    use(m->fs, SIZE);
-    HOLDS(m->fs->facts.io_uring);
-    HOLDS(says(m->fs, "whole files") && says(m->fs, "ulimit -n"));
-    mounted_stop(m);
-}
-
-static void without_a_table_of_files_threads_fetch(void **state)
-{
-    in_child(*state, few_files_may_be_open);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         mount_test(without_a_ring_it_is_posix_and_says_so),
         mount_test(a_store_tells_in_its_log_and_its_figures),
         mount_test(memory_that_may_not_be_locked_is_moved_as_any),
-        mount_test(without_a_table_of_files_threads_fetch),
     };
     if (!uring_is_here()) {
         return uring_skip();
