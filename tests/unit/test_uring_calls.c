@@ -168,7 +168,6 @@ static void work_init(struct work *w, struct mounted *m, const char *direct)
 static void work_fini(struct work *w)
 {
     fake_reset();
-    assert_int_equal(files_in_rings(), 0);
     stop_queue(w->queue);
     assert_int_equal(do_file(w->fs, KVT_FS_CLOSE, w->file), 0);
     mounted_stop(w->m);

@@ -77,29 +77,4 @@ static inline void stop_queue(struct kvt_fs_queue *queue)
     assert_int_equal(kvt_fs_queue_close(queue), 0);
 }
 
-/* Files that rings of this process have open, by what the kernel tells. */
-static inline size_t files_in_rings(void)
-{
-    size_t count = 0;
-    for (int fd = 3; fd < 200; fd++) {
-        char path[64];
-        char line[256];
-        snprintf(path, sizeof path, "/proc/self/fdinfo/%d", fd);
-        FILE *info = fopen(path, "r");
-        bool in_table = false;
-        while (info != NULL && fgets(line, sizeof line, info) != NULL) {
-            unsigned place;
-            char name[2];
-            in_table = in_table ? line[0] == ' '
-                                : strncmp(line, "UserFiles:", 10) == 0;
-            count += in_table && sscanf(line, "%u: %1s", &place, name) == 2 &&
-                     name[0] != '<';
-        }
-        if (info != NULL) {
-            fclose(info);
-        }
-    }
-    return count;
-}
-
 #endif
