@@ -496,6 +496,9 @@ void kvt_bkt_begin_end(struct bkt *bkt, struct bkt_bucket *bucket);
  * index; 0 also when it has gone already, -EBUSY while it is in use. When that
  * fails it is tried again later. */
 int kvt_bkt_remove_bucket(struct bkt *bkt, struct bkt_name name);
+/* The bucket, as long as its file is there, or null. Mutex held. */
+struct bkt_bucket *kvt_bkt_find_bucket(const struct bkt *bkt, uint64_t writer,
+                                       uint64_t number);
 /* May its file go now? Mutex held. */
 bool kvt_bkt_may_vanish(const struct bkt_bucket *bucket);
 /* Does the index have an object of this hash at this place? */

@@ -105,9 +105,8 @@ int kvt_bkt_write_kills(struct bkt *bkt, const struct kvt_bucket_kill *kills,
 /* Of a table that can be read -------------------------------------------------
  */
 
-/* The bucket, as long as its file is there. */
-static struct bkt_bucket *find_bucket(const struct bkt *bkt, uint64_t writer,
-                                      uint64_t number)
+struct bkt_bucket *kvt_bkt_find_bucket(const struct bkt *bkt, uint64_t writer,
+                                       uint64_t number)
 {
     for (uint32_t i = 0; i < bkt->slot_count; i++) {
         struct bkt_bucket *bucket = bkt->slots[i];
@@ -130,7 +129,8 @@ static uint32_t needed_kills(struct bkt *bkt, const struct bkt_bucket *victim,
         struct kvt_bucket_kill kill;
         kvt_bucket_kill_decode(table->kills + (size_t)i * KVT_BUCKET_KILL_SIZE,
                                &kill);
-        struct bkt_bucket *target = find_bucket(bkt, kill.writer, kill.number);
+        struct bkt_bucket *target =
+            kvt_bkt_find_bucket(bkt, kill.writer, kill.number);
         if (target == NULL || target == victim) {
             continue;
         }

@@ -21,6 +21,7 @@ struct recovery {
      * objects are dead; and the table of the last one, to say so */
     struct kvt_kill_set lost;
     struct bkt_table *damaged;
+    bool gone; /* a bucket was listed and is not there any more */
 };
 
 /* Names ----------------------------------------------------------------------
@@ -141,6 +142,29 @@ int kvt_bkt_list_files(struct bkt *bkt, struct bkt_listing *listing)
               older_first);
     }
     return rc;
+}
+
+const struct bkt_found *kvt_bkt_listed(const struct bkt_listing *listing,
+                                       const struct bkt_found *found)
+{
+    return listing->count == 0 ? NULL
+                               : bsearch(found, listing->found, listing->count,
+                                         sizeof listing->found[0], older_first);
+}
+
+void kvt_bkt_listing_fini(struct bkt_listing *listing)
+{
+    for (size_t i = 0; i < listing->count; i++) {
+        struct bkt_table *table = &listing->found[i].table;
+        kvt_bkt_table_free(&listing->found[i].doubt);
+        if (listing->found[i].kind == BKT_FOUND_SEALED) {
+            free(table->entries); /* one piece of memory */
+        } else {
+            kvt_bkt_table_free(table);
+        }
+    }
+    free(listing->found);
+    free(listing->empty);
 }
 
 uint32_t kvt_bkt_block_bits(const struct bkt *bkt,
@@ -339,6 +363,26 @@ static int look_at_unsealed(struct bkt *bkt, struct bkt_found *found,
     found->trusted = ours && !found->was_sealed && is_same_boot(bkt, &header) &&
                      kvt_fs_facts(bkt->fs)->bytes_outlive_process;
     return walk_unsealed(bkt, found, path, ours);
+}
+
+int kvt_bkt_look_at(struct bkt *bkt, struct bkt_found *found)
+{
+    struct bkt_bucket name = {.writer = found->writer, .number = found->number};
+    struct kvt_bucket_footer footer;
+    uint8_t *bytes = NULL;
+    char path[BKT_PATH_MAX];
+    kvt_bkt_path(&name, path);
+    int rc = kvt_bkt_table_read(bkt, path, found->seed, &footer, &bytes);
+    if (rc == 0) {
+        return take_parts(found, bytes, &footer);
+    }
+    if (rc == -EBADMSG) {
+        rc = bytes != NULL ? kvt_bkt_doubt_table(found, bytes, &footer) : 0;
+        found->table_torn = bytes != NULL && !found->was_sealed;
+        free(bytes);
+        rc = rc == 0 ? look_at_unsealed(bkt, found, path) : rc;
+    }
+    return rc;
 }
 
 /* Into the index
@@ -579,22 +623,10 @@ static int take_bucket(struct recovery *recovery, struct bkt_found *found)
 static int recover_one(struct recovery *recovery, struct bkt_found *found)
 {
     struct bkt *bkt = recovery->bkt;
-    struct bkt_bucket name = {.writer = found->writer, .number = found->number};
-    struct kvt_bucket_footer footer;
-    uint8_t *bytes = NULL;
-    char path[BKT_PATH_MAX];
-    kvt_bkt_path(&name, path);
-    int rc = kvt_bkt_table_read(bkt, path, found->seed, &footer, &bytes);
-    if (rc == 0) {
-        rc = take_parts(found, bytes, &footer);
-    } else if (rc == -EBADMSG) {
-        rc = bytes != NULL ? kvt_bkt_doubt_table(found, bytes, &footer) : 0;
-        found->table_torn = bytes != NULL && !found->was_sealed;
-        free(bytes);
-        rc = rc == 0 ? look_at_unsealed(bkt, found, path) : rc;
-    }
-    if (rc == -ENOENT) {
-        return 0; /* its owner has removed it meanwhile */
+    int rc = kvt_bkt_look_at(bkt, found);
+    if (rc == -ENOENT) { /* its owner has removed it meanwhile */
+        recovery->gone = true;
+        return 0;
     }
     if (rc == 0 && found->sequence_end > bkt->next_sequence) {
         bkt->next_sequence = found->sequence_end;
@@ -666,6 +698,12 @@ static void settle(struct recovery *recovery)
 
 static int failed(const struct bkt *bkt, int rc, struct kvt_error *err)
 {
+    if (rc == -EAGAIN) {
+        return kvt_error_set(err, kvt_status_of(KVT_FAULT_READ, EAGAIN, false),
+                             EAGAIN, bkt->base.args.path, "open it again",
+                             "its owner evicts faster than its buckets can be "
+                             "looked at");
+    }
     if (rc == -EPROTONOSUPPORT) {
         return kvt_error_set(
             err, KVT_ERR_NOT_SUPPORTED, EPROTONOSUPPORT, bkt->base.args.path,
@@ -712,6 +750,9 @@ int kvt_bkt_recover(struct bkt *bkt, struct kvt_error *err)
     if (!kept) {
         kvt_place_index_fill(&bkt->index, false);
     }
+    if (rc == 0 && recovery.gone && bkt->base.args.read_only) {
+        rc = kvt_bkt_look_again(bkt, listing);
+    }
     if (rc == 0 && !kept) {
         settle(&recovery);
         if (!bkt->base.args.read_only) {
@@ -723,17 +764,7 @@ int kvt_bkt_recover(struct bkt *bkt, struct kvt_error *err)
     if (rc == 0 && !bkt->base.args.read_only) {
         remove_directories(bkt, listing);
     }
-    for (size_t i = 0; i < listing->count; i++) {
-        struct bkt_table *table = &listing->found[i].table;
-        kvt_bkt_table_free(&listing->found[i].doubt);
-        if (listing->found[i].kind == BKT_FOUND_SEALED) {
-            free(table->entries);
-        } else {
-            kvt_bkt_table_free(table);
-        }
-    }
-    free(listing->found);
-    free(listing->empty);
+    kvt_bkt_listing_fini(listing);
     kvt_kill_set_fini(&recovery.kills);
     kvt_kill_set_fini(&recovery.lost);
     bkt->recovery.objects = kvt_place_index_count(&bkt->index);

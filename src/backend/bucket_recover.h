@@ -47,6 +47,19 @@ struct bkt_listing {
 
 /* All files with the names of buckets. 0 or -errno. */
 int kvt_bkt_list_files(struct bkt *bkt, struct bkt_listing *listing);
+/* The file of that name in another listing, or null. */
+const struct bkt_found *kvt_bkt_listed(const struct bkt_listing *listing,
+                                       const struct bkt_found *found);
+/* And what its files were found to hold. */
+void kvt_bkt_listing_fini(struct bkt_listing *listing);
+
+/* Finds out what a file is and reads its table; changes nothing on disk. 0,
+ * -ENOENT when it is gone, or -errno. */
+int kvt_bkt_look_at(struct bkt *bkt, struct bkt_found *found);
+
+/* bucket_look_again.c: for a reader that met a bucket that went after `first`
+ * was listed. 0, -EAGAIN when buckets go all the time, or -errno. */
+int kvt_bkt_look_again(struct bkt *bkt, const struct bkt_listing *first);
 
 /* bucket_doubt.c: adds what bytes that may be damaged say. 0 or -ENOMEM. A
  * table that was never whole says nothing. */

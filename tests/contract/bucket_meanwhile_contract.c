@@ -173,12 +173,56 @@ static void the_limit_of_keys_holds_when_what_was_replaced_went(void **state)
     assert_true(stats_of(fixture->store).objects <= 2);
 }
 
+static void *reader_thread(void *arg)
+{
+    struct kvt_store *reader = NULL;
+    struct kvt_error err;
+    store_open_other(arg, true, &reader, &err);
+    return reader;
+}
+
+/* The reader has listed two buckets when the newer one goes, whose kill of an
+ * object in the older one then stands in a third, which is not sealed. */
+static void a_reader_that_comes_at_an_eviction_sees_nothing_old(void **state)
+{
+    struct store_fixture *fixture = *state;
+    struct kvt_evict_result result = {0};
+    pthread_t thread;
+    void *reader;
+    store_set(fixture, "bucket.keys_limit", "2"); /* sealed at once */
+    store_set(fixture, "eviction", "lru");
+    set_gated(fixture);
+    store_start(fixture);
+    assert_int_equal(put_value(fixture->store, key_of("k"), 1, SIZE), KVT_OK);
+    assert_int_equal(put_value(fixture->store, key_of("old"), 1, SIZE), KVT_OK);
+    bucket_settle(fixture->store);
+    assert_int_equal(put_value(fixture->store, key_of("k"), 2, SIZE), KVT_OK);
+    assert_int_equal(put_value(fixture->store, key_of("new"), 2, SIZE), KVT_OK);
+    bucket_settle(fixture->store);
+    assert_int_equal(get_value(fixture->store, key_of("old"), 1, SIZE), KVT_OK);
+    gate_shut(&opens, 0, 1);
+    assert_int_equal(pthread_create(&thread, NULL, reader_thread, fixture), 0);
+    assert_true(gates_wait(&opens.came, 1));
+    assert_int_equal(kvt_bkt_evict_one(bkt_of(fixture->store), &result), 0);
+    assert_int_equal(result.objects, 2);
+    assert_int_equal(get_value(fixture->store, key_of("old"), 1, SIZE), KVT_OK);
+    gate_open(&opens);
+    pthread_join(thread, &reader);
+    assert_non_null(reader);
+    assert_int_equal(get_value(reader, key_of("k"), 1, SIZE),
+                     KVT_ERR_OBJECT_NOT_FOUND);
+    assert_int_equal(get_value(reader, key_of("old"), 1, SIZE), KVT_OK);
+    assert_int_equal(stats_of(reader).objects, 1);
+    kvt_store_close(reader);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         store_test(a_load_gets_no_hole_for_what_dies_meanwhile),
         store_test(an_older_bucket_that_stays_shows_nothing_again),
         store_test(the_limit_of_keys_holds_when_what_was_replaced_went),
+        store_test(a_reader_that_comes_at_an_eviction_sees_nothing_old),
     };
     return store_row_run(&posix_row, "meanwhile", tests,
                          sizeof tests / sizeof tests[0]);

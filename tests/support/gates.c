@@ -3,12 +3,14 @@
 #include <string.h>
 #include <time.h>
 
+struct gate opens = {.op = KVT_RULE_OPEN};
 struct gate writes = {.op = KVT_RULE_WRITE};
 struct gate reads = {.op = KVT_RULE_READ};
 struct gate syncs = {.op = KVT_RULE_SYNC};
 struct gate removals = {.op = KVT_RULE_REMOVE};
 
-static struct gate *const gates[] = {&writes, &reads, &syncs, &removals};
+static struct gate *const gates[] = {&opens, &writes, &reads, &syncs,
+                                     &removals};
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
 

@@ -24,7 +24,7 @@ struct gate {
     unsigned most;
     unsigned came; /* since it was shut */
 };
-extern struct gate writes, reads, syncs, removals;
+extern struct gate opens, writes, reads, syncs, removals;
 
 void gates_pass(enum kvt_rule_op op, const char *path);
 void gate_shut(struct gate *gate, unsigned let_by, unsigned most);
