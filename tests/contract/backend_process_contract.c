@@ -99,6 +99,7 @@ static void a_marker_of_another_layout_is_refused(void **state)
     struct kvt_marker marker;
     uint8_t encoded[KVT_MARKER_SIZE];
     make_store(fixture);
+    fixture->spoilt = true;
     store_path(fixture, ".kvtier/store", path);
     unsigned char *bytes = file_read(path, &size);
     assert_int_equal(size, sizeof encoded);

@@ -31,6 +31,7 @@ struct store_fixture {
     struct kvt_config *config;
     struct kvt_handlers handlers;
     struct kvt_store *store;
+    bool spoilt; /* what is left behind need not be read as a store */
 };
 
 /* Do objects share files? Then room comes back by whole files, what is written
@@ -38,7 +39,9 @@ struct store_fixture {
  * handler has agreed. */
 bool store_is_log(const struct store_fixture *fixture);
 
-/* cmocka's setup and teardown: `*state` is a struct store_fixture *. The
+/* cmocka's setup and teardown: `*state` is a struct store_fixture *. What is
+ * left of a log on disk is read by the reader in Python (support/reference.h),
+ * and the test fails when the library finds something else there. The
  * directory lies in KVT_TEST_SCRATCH or the current directory; for the fast
  * ones, which are not about a disk, in memory where there is such a place. */
 int store_setup(void **state);
