@@ -1,4 +1,3 @@
-#define _GNU_SOURCE /* pipe2 */
 #include "support/reference.h"
 
 #include "core/hash.h"
@@ -19,6 +18,12 @@ extern char **environ;
 static FILE *to_reader;
 static FILE *from_reader;
 
+/* The other side is not to have our ends. */
+static bool make_pipe(int ends[2], int ours)
+{
+    return pipe(ends) == 0 && fcntl(ends[ours], F_SETFD, FD_CLOEXEC) == 0;
+}
+
 static bool start_reader(void)
 {
     char script[4096];
@@ -33,12 +38,14 @@ static bool start_reader(void)
     }
     snprintf(script, sizeof script, "%s/tests/reference/agree.py",
              source != NULL ? source : "../..");
-    if (pipe2(to, O_CLOEXEC) != 0 || pipe2(from, O_CLOEXEC) != 0) {
+    if (!make_pipe(to, 1) || !make_pipe(from, 0)) {
         return false;
     }
     posix_spawn_file_actions_init(&actions);
     posix_spawn_file_actions_adddup2(&actions, to[0], 0);
     posix_spawn_file_actions_adddup2(&actions, from[1], 1);
+    posix_spawn_file_actions_addclose(&actions, to[0]);
+    posix_spawn_file_actions_addclose(&actions, from[1]);
     int rc = posix_spawn(&pid, argv[0], &actions, NULL, argv, environ);
     posix_spawn_file_actions_destroy(&actions);
     close(to[0]);
