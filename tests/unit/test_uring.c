@@ -206,41 +206,46 @@ static void writes_change_their_blocks_only(void **state)
 static void many_pieces_go_in_any_number(void **state)
 {
     enum {
+        ELEMS = 4, /* at once: room runs out */
         PIECES = 5000,
-        SIZE = 20
+        SIZE = 20,
+        BYTES = PIECES * SIZE,
     };
     struct mounted *m = *state;
     static const char *const modes[] = {"off", "auto"};
-    static unsigned char bytes[PIECES * SIZE];
-    static struct kvt_slice slices[PIECES];
-    for (size_t i = 0; i < PIECES; i++) {
+    static unsigned char bytes[ELEMS][BYTES];
+    static struct kvt_slice slices[ELEMS][PIECES];
+    for (size_t i = 0; i < ELEMS * PIECES; i++) {
         /* the last comes first */
-        slices[i] =
-            (struct kvt_slice){bytes + (PIECES - 1 - i) * SIZE, SIZE, NULL};
+        size_t at = (PIECES - 1 - i % PIECES) * SIZE;
+        slices[i / PIECES][i % PIECES] =
+            (struct kvt_slice){bytes[i / PIECES] + at, SIZE, NULL};
     }
     for (size_t mode = 0; mode < 2; mode++) {
         struct kvt_fs *fs = uring_start(m, modes[mode]);
         struct kvt_fs_queue *queue = start_queue(fs, 3);
-        make_file(m, "file", 5, sizeof bytes);
-        struct kvt_fs_elem elems[4];
-        for (size_t i = 0; i < 4; i++) { /* at once: room runs out */
-            memset(bytes, 0, sizeof bytes);
-            elems[i] = (struct kvt_fs_elem){.op = KVT_FS_FETCH,
-                                            .path = "file",
-                                            .slices = slices,
+        make_file(m, "file", 5, BYTES);
+        struct kvt_fs_file *file;
+        struct kvt_fs_elem elems[ELEMS];
+        assert_int_equal(do_open(fs, "file", 0, &file), 0);
+        memset(bytes, 0, sizeof bytes);
+        for (size_t i = 0; i < ELEMS; i++) {
+            elems[i] = (struct kvt_fs_elem){.op = KVT_FS_READ,
+                                            .file = file,
+                                            .slices = slices[i],
                                             .slice_count = PIECES};
         }
-        kvt_fs_submit(queue, elems, 4);
+        kvt_fs_submit(queue, elems, ELEMS);
         finish_all(queue);
-        for (size_t i = 0; i < 4; i++) {
-            assert_int_equal(elems[i].result, sizeof bytes);
-        }
-        static unsigned char expected[sizeof bytes];
+        static unsigned char expected[BYTES];
         value_fill(expected, sizeof expected, 5);
-        for (size_t i = 0; i < PIECES; i++) {
-            assert_memory_equal(slices[i].base, expected + i * SIZE, SIZE);
+        for (size_t i = 0; i < ELEMS * PIECES; i++) {
+            assert_int_equal(elems[i / PIECES].result, BYTES);
+            assert_memory_equal(slices[i / PIECES][i % PIECES].base,
+                                expected + i % PIECES * SIZE, SIZE);
         }
         stop_queue(queue);
+        assert_int_equal(do_file(fs, KVT_FS_CLOSE, file), 0);
         mounted_stop(m);
     }
 }
@@ -249,7 +254,10 @@ static void many_pieces_go_in_any_number(void **state)
 
 /* A batch of `count` fetches of 1,000 bytes of files that are there, not
  * there, and directories. */
-static void fetch_many(struct kvt_fs_queue *queue, size_t count)
+/* Reads of an open file, which are the ring's, among whole files, which are
+ * for threads. */
+static void read_many(struct kvt_fs_queue *queue, struct kvt_fs_file *file,
+                      size_t count)
 {
     /* direct I/O has its own word for a directory */
     int64_t folder = queue->fs->facts.direct ? -EINVAL : -EISDIR;
@@ -260,10 +268,13 @@ static void fetch_many(struct kvt_fs_queue *queue, size_t count)
     const int64_t results[] = {1000, -ENOENT, folder, 10};
     for (size_t i = 0; i < count; i++) {
         slices[i] = (struct kvt_slice){bytes + i * 1000, 1000, NULL};
-        elems[i] = (struct kvt_fs_elem){.op = KVT_FS_FETCH,
-                                        .path = names[i % 4],
-                                        .slices = &slices[i],
-                                        .slice_count = 1};
+        bool reads = i % 4 == 0 && i % 3 != 0;
+        elems[i] =
+            (struct kvt_fs_elem){.op = reads ? KVT_FS_READ : KVT_FS_FETCH,
+                                 .path = names[i % 4],
+                                 .file = reads ? file : NULL,
+                                 .slices = &slices[i],
+                                 .slice_count = 1};
     }
     kvt_fs_submit(queue, elems, count);
     finish_all(queue);
@@ -292,12 +303,15 @@ static void ten_thousand_elements_at_every_depth(void **state)
     struct mounted *m = *state;
     static const uint32_t depths[] = {1, 2, 128, 10000};
     struct kvt_fs *fs = uring_start(m, "auto");
+    struct kvt_fs_file *file;
     make_many(m);
+    assert_int_equal(do_open(fs, "file", 0, &file), 0);
     for (size_t i = 0; i < COUNT_OF(depths); i++) {
         struct kvt_fs_queue *queue = start_queue(fs, depths[i]);
-        fetch_many(queue, depths[i] < 100 ? 2000 : 10000);
+        read_many(queue, file, depths[i] < 100 ? 2000 : 10000);
         stop_queue(queue);
     }
+    assert_int_equal(do_file(fs, KVT_FS_CLOSE, file), 0);
 }
 
 static void a_file_that_shrinks_is_read_to_its_end(void **state)
@@ -498,7 +512,9 @@ static void a_deadline_leaves_the_ring_at_work(void **state)
     struct kvt_fs_elem elems[COUNT];
     struct kvt_slice slices[COUNT];
     size_t lingered = 0;
+    struct kvt_fs_file *file;
     make_file(m, "file", 13, FILE_SIZE);
+    assert_int_equal(do_open(fs, "file", 0, &file), 0);
     for (unsigned round = 0; round < 50; round++) {
         size_t late = 0;
         size_t expired = 0;
@@ -506,8 +522,8 @@ static void a_deadline_leaves_the_ring_at_work(void **state)
         for (size_t i = 0; i < COUNT; i++) {
             slices[i] =
                 (struct kvt_slice){bytes + i * FILE_SIZE, FILE_SIZE, NULL};
-            elems[i] = (struct kvt_fs_elem){.op = KVT_FS_FETCH,
-                                            .path = "file",
+            elems[i] = (struct kvt_fs_elem){.op = KVT_FS_READ,
+                                            .file = file,
                                             .slices = &slices[i],
                                             .slice_count = 1,
                                             .deadline_ns = deadline_ns,
@@ -540,6 +556,7 @@ static void a_deadline_leaves_the_ring_at_work(void **state)
     }
     assert_true(lingered > 0);
     stop_queue(queue);
+    assert_int_equal(do_file(fs, KVT_FS_CLOSE, file), 0);
     free(bytes);
 }
 

@@ -66,24 +66,29 @@ static void memory_is_forgotten_when_it_is_given_back(void **state)
     assert_true(at != MAP_FAILED);
     make_file(m, names[0], 20, SIZE);
     make_file(m, names[1], 21, SIZE);
+    struct kvt_fs_file *files[2];
+    assert_int_equal(do_open(fs, names[0], 0, &files[0]), 0);
+    assert_int_equal(do_open(fs, names[1], 0, &files[1]), 0);
     for (unsigned i = 0; i < 6; i++) {
         struct kvt_mem *mem;
         assert_true(mmap(at, SIZE, PROT_READ | PROT_WRITE, kind | MAP_FIXED, -1,
                          0) == at);
         assert_int_equal(kvt_mem_register(fs, at, SIZE, &mem), 0);
         struct kvt_slice slice = {at, SIZE, mem};
-        struct kvt_fs_elem fetch = {.op = KVT_FS_FETCH,
-                                    .path = names[i % 2],
-                                    .slices = &slice,
-                                    .slice_count = 1};
-        kvt_fs_submit(queue, &fetch, 1);
+        struct kvt_fs_elem read = {.op = KVT_FS_READ,
+                                   .file = files[i % 2],
+                                   .slices = &slice,
+                                   .slice_count = 1};
+        kvt_fs_submit(queue, &read, 1);
         finish_all(queue);
-        assert_int_equal(fetch.result, SIZE);
+        assert_int_equal(read.result, SIZE);
         assert_true(value_is(at, SIZE, 20 + i % 2));
         kvt_mem_free(mem);
     }
     assert_int_equal(munmap(at, SIZE), 0);
     stop_queue(queue);
+    assert_int_equal(do_file(fs, KVT_FS_CLOSE, files[0]), 0);
+    assert_int_equal(do_file(fs, KVT_FS_CLOSE, files[1]), 0);
 }
 
 static void more_memory_than_may_be_registered_works(void **state)
@@ -101,13 +106,15 @@ static void more_memory_than_may_be_registered_works(void **state)
         mounted_set(m, "uring.registered_max", limits[l]);
         struct kvt_fs *fs = uring_start(m, "auto");
         struct kvt_fs_queue *queue = start_queue(fs, 32);
+        struct kvt_fs_file *file;
         make_file(m, "file", 10, SIZE);
+        assert_int_equal(do_open(fs, "file", 0, &file), 0);
         for (size_t i = 0; i < COUNT; i++) {
             assert_int_equal(kvt_mem_alloc(fs, SIZE, &mems[i]), 0);
             slices[i] =
                 (struct kvt_slice){kvt_mem_base(mems[i]), SIZE, mems[i]};
-            elems[i] = (struct kvt_fs_elem){.op = KVT_FS_FETCH,
-                                            .path = "file",
+            elems[i] = (struct kvt_fs_elem){.op = KVT_FS_READ,
+                                            .file = file,
                                             .slices = &slices[i],
                                             .slice_count = 1};
         }
@@ -119,6 +126,7 @@ static void more_memory_than_may_be_registered_works(void **state)
             kvt_mem_free(mems[i]);
         }
         stop_queue(queue);
+        assert_int_equal(do_file(fs, KVT_FS_CLOSE, file), 0);
         assert_string_equal(kvt_fs_fallback_reason(fs), "");
         mounted_stop(m);
     }
