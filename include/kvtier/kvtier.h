@@ -398,7 +398,9 @@ struct kvt_stats {
     } writes;
 };
 
-/* Fills `stats` up to its `size`. Returns KVT_OK or a negative code. */
+/* Fills `stats` up to its `size`. Returns KVT_OK or a negative code. Where
+ * objects are counted by listing a shared directory, and that fails, they are
+ * those of the last count, 0 before the first; `health` then says why. */
 KVT_API int kvt_stats(struct kvt_store *store, struct kvt_stats *stats);
 
 /* What there is ----------------------------------------------------------- */
