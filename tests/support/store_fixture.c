@@ -22,6 +22,7 @@ static const struct store_row rows[] = {
     {"file_per_key", "uring", true, true, NULL},
     {"file_per_key", "mem", false, true, NULL},
     {"distributed", "posix", true, false, NULL},
+    {"distributed", "uring", true, false, NULL},
     {"distributed", "mem", false, false, NULL},
     {"bucket", "posix", false, true, NULL},
     {"bucket", "uring", false, true, NULL},
