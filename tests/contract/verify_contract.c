@@ -176,6 +176,21 @@ static double now_s(void)
     return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
 }
 
+/* Seconds of the fastest of some verifications: others may be in the way. */
+static double fastest_verify(struct kvt_store *store,
+                             struct kvt_verify_options *options, double enough)
+{
+    double best = 1e9;
+    for (int i = 0; i < 20 && best >= enough; i++) {
+        struct kvt_verify_result result;
+        double start_s = now_s();
+        assert_int_equal(kvt_verify(store, options, &result, NULL), KVT_OK);
+        double took_s = now_s() - start_s;
+        best = took_s < best ? took_s : best;
+    }
+    return best;
+}
+
 static void the_rate_is_bounded(void **state)
 {
     struct store_fixture *fixture = *state;
@@ -200,10 +215,7 @@ static void the_rate_is_bounded(void **state)
     /* nothing is waited for without a bound */
     never.seen = 0;
     options.bytes_per_second = 0;
-    start_s = now_s();
-    assert_int_equal(kvt_verify(fixture->store, &options, &result, NULL),
-                     KVT_OK);
-    assert_true(now_s() - start_s < took_s);
+    assert_true(fastest_verify(fixture->store, &options, took_s) < took_s);
 }
 
 /* Beside others ------------------------------------------------------------ */
