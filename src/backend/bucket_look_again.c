@@ -1,9 +1,10 @@
 /*
- * A reader's second look. It holds no lock: while it reads one bucket after the
- * other, their owner may evict one. What that one killed is killed again before
- * its file goes, in a bucket that is newer than the reader's listing, or that
- * grew after it was read. So these are read, too, for their kills alone: what
- * else is new in them was not there when the reader came.
+ * A reader's second look. It holds no lock: while it lists one directory after
+ * the other, and reads one bucket after the other, their owner may evict one.
+ * What that one killed is killed again before its file goes, in a bucket that
+ * is newer than the reader's listing, or that grew after it was read. So these
+ * are read, too, for their kills alone: what else is new in them was not there
+ * when the reader came.
  */
 #include "backend/bucket_recover.h"
 

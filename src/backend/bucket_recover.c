@@ -21,7 +21,6 @@ struct recovery {
      * objects are dead; and the table of the last one, to say so */
     struct kvt_kill_set lost;
     struct bkt_table *damaged;
-    bool gone; /* a bucket was listed and is not there any more */
 };
 
 /* Names ----------------------------------------------------------------------
@@ -411,24 +410,52 @@ static int add_plain_kills(struct recovery *recovery,
     return rc;
 }
 
+/* What became of the object that stands beside a kill, and is its cause. */
+static enum kvt_killed cause_of(const struct recovery *recovery,
+                                const struct bkt_found *found,
+                                const struct bkt_table *table,
+                                const struct kvt_bucket_kill *kill)
+{
+    struct kvt_bucket_entry entry;
+    kvt_bucket_entry_decode(table->entries + (size_t)(kill->cause - 1) *
+                                                 KVT_BUCKET_ENTRY_SIZE,
+                            &entry);
+    return kvt_kill_set_find(&recovery->kills, found->writer, found->number,
+                             entry.block);
+}
+
 /* Of a bucket's table, or of what its damaged bytes say. */
 static int add_kills(struct recovery *recovery, const struct bkt_found *found,
                      const struct bkt_table *table)
 {
     struct kvt_bucket_kill kill;
-    struct kvt_bucket_entry entry;
     int rc = add_plain_kills(recovery, table);
     for (uint32_t i = 0; i < table->kill_count && rc == 0; i++) {
         kvt_bucket_kill_decode(table->kills + (size_t)i * KVT_BUCKET_KILL_SIZE,
                                &kill);
-        if (needs_no_cause(&kill)) {
-            continue;
+        if (!needs_no_cause(&kill) &&
+            cause_of(recovery, found, table, &kill) != KVT_NEVER_COUNTED) {
+            rc = kvt_kill_set_add(&recovery->kills, kill.writer, kill.number,
+                                  kill.block, KVT_KILLED);
         }
-        kvt_bucket_entry_decode(table->entries + (size_t)(kill.cause - 1) *
-                                                     KVT_BUCKET_ENTRY_SIZE,
-                                &entry);
-        if (kvt_kill_set_find(&recovery->kills, found->writer, found->number,
-                              entry.block) != KVT_NEVER_COUNTED) {
+    }
+    return rc;
+}
+
+/* Of a bucket whose objects a reader does not have. What one of them replaced
+ * stays in its place; but not when that one is killed, too, which the latest
+ * kills say first. */
+static int add_kills_of_others(struct recovery *recovery,
+                               const struct bkt_found *found)
+{
+    const struct bkt_table *table = &found->table;
+    struct kvt_bucket_kill kill;
+    int rc = add_plain_kills(recovery, table);
+    for (uint32_t i = table->kill_count; i > 0 && rc == 0; i--) {
+        kvt_bucket_kill_decode(
+            table->kills + (size_t)(i - 1) * KVT_BUCKET_KILL_SIZE, &kill);
+        if (!needs_no_cause(&kill) &&
+            cause_of(recovery, found, table, &kill) == KVT_KILLED) {
             rc = kvt_kill_set_add(&recovery->kills, kill.writer, kill.number,
                                   kill.block, KVT_KILLED);
         }
@@ -625,7 +652,6 @@ static int recover_one(struct recovery *recovery, struct bkt_found *found)
     struct bkt *bkt = recovery->bkt;
     int rc = kvt_bkt_look_at(bkt, found);
     if (rc == -ENOENT) { /* its owner has removed it meanwhile */
-        recovery->gone = true;
         return 0;
     }
     if (rc == 0 && found->sequence_end > bkt->next_sequence) {
@@ -635,7 +661,7 @@ static int recover_one(struct recovery *recovery, struct bkt_found *found)
                     found->kind == BKT_FOUND_UNSEALED)) {
         rc = take_bucket(recovery, found);
     } else if (rc == 0 && found->kind == BKT_FOUND_OTHERS) {
-        rc = add_plain_kills(recovery, &found->table);
+        rc = add_kills_of_others(recovery, found);
     }
     return rc;
 }
@@ -750,7 +776,7 @@ int kvt_bkt_recover(struct bkt *bkt, struct kvt_error *err)
     if (!kept) {
         kvt_place_index_fill(&bkt->index, false);
     }
-    if (rc == 0 && recovery.gone && bkt->base.args.read_only) {
+    if (rc == 0 && !kept && bkt->base.args.read_only) {
         rc = kvt_bkt_look_again(bkt, listing);
     }
     if (rc == 0 && !kept) {

@@ -4,6 +4,7 @@
 #include "support/bucket_fixture.h"
 #include "support/gates.h"
 
+#include <dirent.h>
 #include <string.h>
 #include <time.h>
 
@@ -13,6 +14,8 @@ enum {
 
 static const struct store_row posix_row = {"bucket", "posix", false, true,
                                            NULL};
+
+static char held_directory[BKT_PATH_MAX];
 
 struct kvt_fault_hit __real_kvt_fault_rules_match(struct kvt_fault_rules *rules,
                                                   enum kvt_rule_op op,
@@ -27,7 +30,9 @@ struct kvt_fault_hit __wrap_kvt_fault_rules_match(struct kvt_fault_rules *rules,
                                                   const char *path,
                                                   const char *to)
 {
-    gates_pass(op, path);
+    if (op != KVT_RULE_LIST || strcmp(path, held_directory) == 0) {
+        gates_pass(op, path);
+    }
     return __real_kvt_fault_rules_match(rules, op, path, to);
 }
 
@@ -216,6 +221,108 @@ static void a_reader_that_comes_at_an_eviction_sees_nothing_old(void **state)
     kvt_store_close(reader);
 }
 
+/* Are directories listed in this order? */
+static bool are_listed(struct store_fixture *fixture, const char *first,
+                       const char *second)
+{
+    char path[FILE_PATH_MAX];
+    store_path(fixture, ".", path);
+    DIR *dir = opendir(path);
+    bool first_seen = false;
+    bool in_order = false;
+    const struct dirent *entry;
+    assert_non_null(dir);
+    while ((entry = readdir(dir)) != NULL) {
+        first_seen = first_seen || strcmp(entry->d_name, first) == 0;
+        in_order =
+            in_order || (first_seen && strcmp(entry->d_name, second) == 0);
+    }
+    closedir(dir);
+    return in_order;
+}
+
+/* Restarts the store until its own directory is listed before `older`. */
+static void own_a_directory_before(struct store_fixture *fixture,
+                                   const char *older)
+{
+    char own[BKT_PATH_MAX];
+    bool in_order = false;
+    for (int tries = 0; !in_order && tries < 50; tries++) {
+        store_stop(fixture);
+        store_start(fixture);
+        assert_int_equal(put_value(fixture->store, key_of("x"), 1, SIZE),
+                         KVT_OK);
+        kvt_bkt_directory(bkt_of(fixture->store)->writer, own);
+        in_order = are_listed(fixture, own, older);
+        if (!in_order) {
+            assert_int_equal(remove_key(fixture->store, key_of("x")), KVT_OK);
+        }
+    }
+    assert_true(in_order);
+}
+
+/* The owner's directory has been listed when a bucket of another goes that is
+ * not listed yet: the reader sees neither it nor what says its kill again. */
+static void a_reader_between_two_listings_sees_nothing_old(void **state)
+{
+    struct store_fixture *fixture = *state;
+    struct kvt_evict_result result = {0};
+    pthread_t thread;
+    void *reader;
+    store_set(fixture, "bucket.keys_limit", "2"); /* sealed at once */
+    store_set(fixture, "eviction", "lru");
+    set_gated(fixture);
+    store_start(fixture);
+    assert_int_equal(put_value(fixture->store, key_of("k"), 1, SIZE), KVT_OK);
+    assert_int_equal(put_value(fixture->store, key_of("old"), 1, SIZE), KVT_OK);
+    store_stop(fixture);
+    store_start(fixture);
+    assert_int_equal(put_value(fixture->store, key_of("k"), 2, SIZE), KVT_OK);
+    assert_int_equal(put_value(fixture->store, key_of("new"), 2, SIZE), KVT_OK);
+    kvt_bkt_directory(bkt_of(fixture->store)->writer, held_directory);
+    own_a_directory_before(fixture, held_directory);
+    assert_int_equal(get_value(fixture->store, key_of("old"), 1, SIZE), KVT_OK);
+    gate_shut(&listings, 0, 1);
+    assert_int_equal(pthread_create(&thread, NULL, reader_thread, fixture), 0);
+    assert_true(gates_wait(&listings.came, 1));
+    assert_int_equal(kvt_bkt_evict_one(bkt_of(fixture->store), &result), 0);
+    assert_int_equal(result.objects, 2);
+    gate_open(&listings);
+    pthread_join(thread, &reader);
+    assert_non_null(reader);
+    assert_int_equal(get_value(reader, key_of("k"), 1, SIZE),
+                     KVT_ERR_OBJECT_NOT_FOUND);
+    assert_int_equal(get_value(reader, key_of("old"), 1, SIZE), KVT_OK);
+    kvt_store_close(reader);
+}
+
+/* What replaced it is in no sealed bucket, so the reader does not have it; but
+ * then it was removed, and with it all that was ever stored under the key. */
+static void a_reader_sees_nothing_that_was_replaced_and_removed(void **state)
+{
+    struct store_fixture *fixture = *state;
+    struct kvt_store *reader = NULL;
+    struct kvt_error err;
+    store_set(fixture, "bucket.keys_limit", "4");
+    store_start(fixture);
+    for (const char *key = "abcd"; *key != '\0'; key++) {
+        struct kvt_key name = {key, 1};
+        assert_int_equal(put_value(fixture->store, name, 1, SIZE), KVT_OK);
+    }
+    bucket_settle(fixture->store);
+    assert_int_equal(put_value(fixture->store, key_of("a"), 2, SIZE), KVT_OK);
+    assert_int_equal(put_value(fixture->store, key_of("b"), 2, SIZE), KVT_OK);
+    assert_int_equal(put_value(fixture->store, key_of("a"), 3, SIZE), KVT_OK);
+    assert_int_equal(remove_key(fixture->store, key_of("a")), KVT_OK);
+    assert_int_equal(store_open_other(fixture, true, &reader, &err), KVT_OK);
+    assert_int_equal(get_value(reader, key_of("a"), 1, SIZE),
+                     KVT_ERR_OBJECT_NOT_FOUND);
+    assert_int_equal(get_value(reader, key_of("b"), 1, SIZE), KVT_OK);
+    assert_int_equal(get_value(reader, key_of("c"), 1, SIZE), KVT_OK);
+    assert_int_equal(stats_of(reader).objects, 3);
+    kvt_store_close(reader);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -223,6 +330,8 @@ int main(void)
         store_test(an_older_bucket_that_stays_shows_nothing_again),
         store_test(the_limit_of_keys_holds_when_what_was_replaced_went),
         store_test(a_reader_that_comes_at_an_eviction_sees_nothing_old),
+        store_test(a_reader_between_two_listings_sees_nothing_old),
+        store_test(a_reader_sees_nothing_that_was_replaced_and_removed),
     };
     return store_row_run(&posix_row, "meanwhile", tests,
                          sizeof tests / sizeof tests[0]);

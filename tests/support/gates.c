@@ -8,9 +8,10 @@ struct gate writes = {.op = KVT_RULE_WRITE};
 struct gate reads = {.op = KVT_RULE_READ};
 struct gate syncs = {.op = KVT_RULE_SYNC};
 struct gate removals = {.op = KVT_RULE_REMOVE};
+struct gate listings = {.op = KVT_RULE_LIST};
 
-static struct gate *const gates[] = {&opens, &writes, &reads, &syncs,
-                                     &removals};
+static struct gate *const gates[] = {&opens, &writes,   &reads,
+                                     &syncs, &removals, &listings};
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
 
@@ -27,7 +28,7 @@ static void pass(struct gate *gate)
 
 void gates_pass(enum kvt_rule_op op, const char *path)
 {
-    if (path == NULL || strstr(path, ".kvb") == NULL) {
+    if (path == NULL || (op != KVT_RULE_LIST && strstr(path, ".kvb") == NULL)) {
         return;
     }
     pthread_mutex_lock(&mutex);

@@ -25,6 +25,7 @@ struct gate {
     unsigned came; /* since it was shut */
 };
 extern struct gate opens, writes, reads, syncs, removals;
+extern struct gate listings; /* of directories, not of buckets */
 
 void gates_pass(enum kvt_rule_op op, const char *path);
 void gate_shut(struct gate *gate, unsigned let_by, unsigned most);
