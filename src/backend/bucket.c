@@ -469,8 +469,9 @@ static bool bkt_offload_enabled(struct kvt_backend *backend)
     if (backend->args.read_only) {
         return false;
     }
-    struct kvt_charge least = {KVT_BUCKET_BLOCK * 2 + bkt->reserve, 1, 1};
     pthread_mutex_lock(&bkt->mutex);
+    struct kvt_charge least = {KVT_BUCKET_BLOCK * 2 + kvt_bkt_kept_free(bkt), 1,
+                               1};
     struct kvt_charge shortage = kvt_budget_shortage(&bkt->budget, least);
     bool enabled = kvt_charge_covers((struct kvt_charge){0}, shortage) ||
                    kvt_evict_allowed(&bkt->order) ||

@@ -222,8 +222,9 @@ struct bkt {
     bool files_are_crowded;
     struct kvt_budget budget;
     uint64_t beside;  /* of the limit: what is no bucket */
-    uint64_t reserve; /* of the limit: values leave it free, kills the half of
-                         it; what makes room may use it all */
+    uint64_t reserve; /* of the limit: values leave it free, and what a
+                         checkpoint takes; kills the half of it; what makes
+                         room may use it all */
     struct kvt_turns turns;
     struct bkt_bucket *active;
     struct bkt_bucket *spare;
@@ -469,7 +470,9 @@ int kvt_bkt_seal(struct bkt *bkt, struct bkt_bucket *bucket);
 /* bucket_make.c: makes a spare bucket when there is none; `forced`: also
  * when the limit is reached (kills make room later). */
 int kvt_bkt_make_bucket(struct bkt *bkt, bool forced);
-/* What has to be free for a run. */
+/* Of the limit, what values leave free. Mutex held. */
+uint64_t kvt_bkt_kept_free(const struct bkt *bkt);
+/* What has to be free for a run. Mutex held. */
 struct kvt_charge kvt_bkt_run_need(const struct bkt_run *run);
 /* What is missing for it now. Mutex held. */
 struct kvt_charge kvt_bkt_shortage(const struct bkt *bkt,
@@ -532,6 +535,8 @@ int kvt_bkt_remove_all(struct kvt_backend *backend, struct kvt_error *err);
 struct bkt_listing;
 int kvt_bkt_checkpoint_read(struct bkt *bkt, struct bkt_listing *listing);
 int kvt_bkt_checkpoint_write(struct bkt *bkt);
+/* What it would take of the disk now. Mutex held. */
+uint64_t kvt_bkt_checkpoint_bytes(const struct bkt *bkt);
 /* Before the first change: it must not be believed again. */
 int kvt_bkt_checkpoint_remove(struct bkt *bkt);
 

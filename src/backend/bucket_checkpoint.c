@@ -205,9 +205,23 @@ static int publish(struct bkt *bkt, struct images *images, size_t head_size)
     return rc < 0 ? (int)rc : 0;
 }
 
+uint64_t kvt_bkt_checkpoint_bytes(const struct bkt *bkt)
+{
+    uint64_t size = HEADER_SIZE + bkt->bucket_count * BUCKET_SIZE +
+                    kvt_place_index_bytes(&bkt->index);
+    return kvt_blocks_of(size) * KVT_BUCKET_BLOCK;
+}
+
+/* Values left room for it; but the limit may be lower than it was. */
+static bool has_room(const struct bkt *bkt)
+{
+    struct kvt_charge need = {.allocated = kvt_bkt_checkpoint_bytes(bkt)};
+    return kvt_budget_shortage(&bkt->budget, need).allocated == 0;
+}
+
 int kvt_bkt_checkpoint_write(struct bkt *bkt)
 {
-    if (!all_sealed(bkt) || !bkt->checkpoint_stale) {
+    if (!all_sealed(bkt) || !bkt->checkpoint_stale || !has_room(bkt)) {
         return 0; /* the one on disk holds, or none can be written */
     }
     struct images images = {0};

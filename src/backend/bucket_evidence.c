@@ -42,9 +42,9 @@ int kvt_bkt_evidence_count(struct bkt *bkt)
 static bool take_room(struct bkt *bkt, uint64_t bytes)
 {
     uint64_t most = bkt->budget.limit.allocated / EVIDENCE_SHARE;
-    struct kvt_charge need = {.allocated = bytes + bkt->reserve};
     most = most < EVIDENCE_MAX ? most : EVIDENCE_MAX;
     pthread_mutex_lock(&bkt->mutex);
+    struct kvt_charge need = {.allocated = bytes + kvt_bkt_kept_free(bkt)};
     struct kvt_charge short_of = kvt_budget_shortage(&bkt->budget, need);
     bool room =
         bkt->quarantine_bytes + bytes <= most && short_of.allocated == 0;

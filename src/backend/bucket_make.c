@@ -84,11 +84,20 @@ static int make_file(struct bkt *bkt, uint64_t number, uint64_t sequence,
     return 0;
 }
 
+uint64_t kvt_bkt_kept_free(const struct bkt *bkt)
+{
+    enum {
+        NAME_BYTES = 64 /* that a directory grows by with each bucket */
+    };
+    return bkt->reserve + kvt_bkt_checkpoint_bytes(bkt) +
+           bkt->bucket_count * NAME_BYTES;
+}
+
 struct kvt_charge kvt_bkt_run_need(const struct bkt_run *run)
 {
     struct kvt_charge need = run->charge;
-    uint64_t reserve = run->bkt->reserve;
-    need.allocated += run->kills_only ? reserve / 2 : reserve;
+    need.allocated +=
+        run->kills_only ? run->bkt->reserve / 2 : kvt_bkt_kept_free(run->bkt);
     return need;
 }
 

@@ -119,8 +119,13 @@ static void keep_within_limits(struct bkt *bkt)
 {
     struct kvt_evict_result ignored = {0};
     int rc = 0;
+    struct kvt_charge limit = bkt->budget.limit;
+    uint64_t beside = kvt_bkt_checkpoint_bytes(bkt);
+    if (limit.allocated != UINT64_MAX && limit.allocated > beside) {
+        limit.allocated -= beside;
+    }
     if (kvt_evict_allowed(&bkt->order)) {
-        rc = kvt_bkt_evict_to(bkt, bkt->budget.limit, &ignored);
+        rc = kvt_bkt_evict_to(bkt, limit, &ignored);
     }
     bkt->budget.peak = bkt->budget.used;
     if (rc != 0) {

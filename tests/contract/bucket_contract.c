@@ -568,6 +568,32 @@ static void few_descriptors_are_enough_for_many_buckets(void **state)
     assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
 }
 
+/* Of small objects the index is no small part; it is written at a close. */
+static void a_closed_store_is_within_its_limit(void **state)
+{
+    enum {
+        LIMIT = 24 << 20,
+        TOGETHER = 100
+    };
+    struct store_fixture *fixture = *state;
+    uint64_t stored = 0;
+    int done;
+    store_set_number(fixture, "total_size_limit", LIMIT);
+    store_set(fixture, "eviction", "none");
+    for (int restarts = 0; restarts < 2; restarts++) {
+        store_start(fixture);
+        do {
+            done = put_batch(fixture->store, stored, TOGETHER, 10, 0);
+            stored += (uint64_t)done;
+        } while (done == TOGETHER);
+        store_stop(fixture);
+        assert_true(disk_usage(fixture->path) <= LIMIT);
+    }
+    assert_true(stored > LIMIT / KVT_BUCKET_BLOCK * 9 / 10);
+    store_start(fixture);
+    assert_int_equal(stats_of(fixture->store).objects, stored);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -587,6 +613,7 @@ int main(void)
         store_test_fast(an_evicted_replacement_brings_nothing_back),
         store_test_fast(an_unreadable_replacement_brings_nothing_back),
         store_test_fast(few_descriptors_are_enough_for_many_buckets),
+        store_test(a_closed_store_is_within_its_limit),
     };
     return store_row_run(&posix_row, "bucket", tests,
                          sizeof tests / sizeof tests[0]);
