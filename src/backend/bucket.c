@@ -264,6 +264,18 @@ static struct bkt_batch *batch_new(struct bkt *bkt, struct kvt_batch *batch)
     return bb;
 }
 
+int kvt_bkt_batch_run(struct bkt *bkt, struct kvt_batch *batch,
+                      void (*start)(struct bkt_batch *bb))
+{
+    struct bkt_batch *bb = batch_new(bkt, batch);
+    if (bb == NULL) {
+        return -ENOMEM;
+    }
+    start(bb);
+    kvt_bkt_batch_drop(bb);
+    return 0;
+}
+
 static void bkt_start(struct kvt_backend *backend, struct kvt_batch *batch)
 {
     static void (*const starts[])(struct bkt_batch *) = {
@@ -276,8 +288,8 @@ static void bkt_start(struct kvt_backend *backend, struct kvt_batch *batch)
         kvt_batch_finish(batch);
         return;
     }
-    struct bkt_batch *bb = batch_new((struct bkt *)backend, batch);
-    if (bb == NULL) {
+    if (kvt_bkt_batch_run((struct bkt *)backend, batch, starts[batch->op]) !=
+        0) {
         for (size_t i = 0; i < batch->count; i++) {
             if (batch->objects[i].status == KVT_OK) {
                 kvt_object_fail(backend, &batch->objects[i], KVT_FAULT_READ,
@@ -285,10 +297,7 @@ static void bkt_start(struct kvt_backend *backend, struct kvt_batch *batch)
             }
         }
         kvt_batch_finish(batch);
-        return;
     }
-    starts[batch->op](bb);
-    kvt_bkt_batch_drop(bb);
 }
 
 /* Elements end by themselves; who waits for a turn or for the log is told. */
@@ -516,6 +525,7 @@ static void bkt_stats(struct kvt_backend *backend, struct kvt_stats *stats)
     stats->files = bkt->bucket_count;
     stats->buckets = bkt->bucket_count;
     stats->evicted_objects = bkt->evicted_objects;
+    stats->rewritten_bytes = bkt->rewritten_bytes;
     stats->checksum_misses = bkt->checksum_misses;
     stats->quarantined_objects = bkt->quarantined_objects;
     stats->recovery.objects = bkt->recovery.objects;

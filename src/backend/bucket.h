@@ -148,6 +148,7 @@ struct bkt_run {
     struct bkt_batch *owner; /* null when it is no batch's */
     bool kills_only;         /* may use the reserve */
     bool forced;             /* may pass the limit: what it says lets more go */
+    bool carries;            /* for what is carried over: before all others */
     bool at_once;            /* is granted a place now, or refused */
     bool stand_in;           /* for one that was refused: room is made for it,
                                 and then it goes */
@@ -255,12 +256,16 @@ struct bkt {
     bool dead_found;       /* a sealed bucket without live objects */
     bool checkpoint_stale; /* the one on disk went */
     int evict_rc;          /* why the last bucket that stayed did not go */
+    bool carrying;         /* the room that there is is for what is carried */
+    double rewrite_share; /* of written_bytes, at most; 0: nothing is carried */
     int64_t make_again_ns;
     pthread_mutex_t evicting; /* one eviction at a time; before mutex */
 
     /* counters */
     uint64_t live_bytes;
     uint64_t evicted_objects;
+    uint64_t written_bytes; /* blocks of values given to runs */
+    uint64_t rewritten_bytes;
     uint64_t checksum_misses;
     uint64_t quarantined_objects;
     uint64_t quarantine_bytes;
@@ -429,6 +434,8 @@ void kvt_bkt_run_settle(struct bkt_run *run);
 void kvt_bkt_run_expire(struct bkt_run *run);
 /* Gives places to the runs of the line. Mutex held. */
 void kvt_bkt_line_pump(struct bkt *bkt);
+/* While it is held, nobody gets a place but kills and what is carried. */
+void kvt_bkt_line_hold(struct bkt *bkt, bool hold);
 /* The first run of the line gets nothing. Mutex held. */
 void kvt_bkt_line_refuse(struct bkt *bkt, int rc);
 /* Nobody starts runs any more: what stands in for others goes. */
@@ -482,10 +489,24 @@ bool kvt_bkt_lacks_bucket_room(const struct bkt *bkt);
 /* The names of a writer's buckets survive a power loss. */
 int kvt_bkt_sync_names(struct bkt *bkt, uint64_t writer);
 
+/* bucket_carry.c */
+struct bkt_carry;
+/* What is to be written again of a bucket that is pinned, read; null when that
+ * is nothing. */
+struct bkt_carry *kvt_bkt_carry_new(struct bkt *bkt, struct bkt_bucket *bucket);
+void kvt_bkt_carry_free(struct bkt_carry *carry);
+/* Is the object of this block among it? To be asked in order, once. */
+bool kvt_bkt_carry_has(struct bkt_carry *carry, uint32_t block);
+/* Lets the bucket go, by `let_go`, whose result it returns, and which may hold
+ * the line; then writes what it has. `result` gets less by that. */
+int kvt_bkt_carry_over(struct bkt_carry *carry, int (*let_go)(void *arg),
+                       void *arg, struct kvt_evict_result *result);
 /* bucket_evict.c */
 /* Evicts one bucket, blocking: 0, -ENOENT when there is none that may go,
- * -ECANCELED when the handler kept all, or an error. */
-int kvt_bkt_evict_one(struct bkt *bkt, struct kvt_evict_result *result);
+ * -ECANCELED when the handler kept all, or an error. `carries`: what was used
+ * may be written again, so that there is less room than the bucket took. */
+int kvt_bkt_evict_one(struct bkt *bkt, bool carries,
+                      struct kvt_evict_result *result);
 /* Removes a sealed bucket in which nothing lives; kills that it has and that
  * are still needed are written again. -ENOENT when there is none. */
 int kvt_bkt_drop_lifeless(struct bkt *bkt);
@@ -585,6 +606,7 @@ struct bkt_batch {
     bool counted;
     bool waits_for_turn;
     bool expired;
+    bool carries; /* bucket_carry.c's */
     struct kvt_turn *turns;
     uint32_t *sorted; /* objects by the hash of their keys */
     size_t sorted_count;
@@ -598,7 +620,15 @@ struct bkt_batch {
     struct bkt_op ops[];
 };
 
+/* Starts a batch on its own. -ENOMEM, or 0. */
+int kvt_bkt_batch_run(struct bkt *bkt, struct kvt_batch *batch,
+                      void (*start)(struct bkt_batch *bb));
 void kvt_bkt_start_offload(struct bkt_batch *bb);
+/* An offload that starts with `ready`, which goes on with
+ * kvt_bkt_offload_ready, or not. */
+void kvt_bkt_start_carry(struct bkt_batch *bb,
+                         void (*ready)(struct bkt_batch *bb));
+void kvt_bkt_offload_ready(struct bkt_batch *bb);
 void kvt_bkt_start_remove(struct bkt_batch *bb);
 void kvt_bkt_start_load(struct bkt_batch *bb);
 void kvt_bkt_exists(struct bkt *bkt, struct kvt_batch *batch);

@@ -110,6 +110,7 @@ static void show_again(struct bkt *bkt, struct bkt_bucket *bucket)
 struct victims {
     struct bkt *bkt;
     struct bkt_bucket *bucket;
+    struct bkt_carry *carry; /* those that stay; or null */
     struct kvt_meta *metas;
     size_t count;
     size_t capacity;
@@ -129,7 +130,9 @@ static int add_victim(const struct kvt_bucket_entry *entry, struct kvt_key key,
 {
     struct victims *victims = arg;
     struct bkt *bkt = victims->bkt;
-    if (!kvt_bkt_is_live(bkt, victims->bucket, entry->key_hash, entry->block)) {
+    if (!kvt_bkt_is_live(bkt, victims->bucket, entry->key_hash, entry->block) ||
+        (victims->carry != NULL &&
+         kvt_bkt_carry_has(victims->carry, entry->block))) {
         return 0;
     }
     if (victims->count == victims->capacity) {
@@ -163,7 +166,8 @@ static void forget_victims(struct victims *victims)
 
 /* What the handler says. When the keys cannot be read it is told how many
  * they are: keys of size 0. */
-static int ask(struct bkt *bkt, struct bkt_bucket *bucket)
+static int ask(struct bkt *bkt, struct bkt_bucket *bucket,
+               struct bkt_carry *carry)
 {
     const struct kvt_handlers *handlers = bkt->base.args.handlers;
     pthread_mutex_lock(&bkt->mutex);
@@ -172,7 +176,7 @@ static int ask(struct bkt *bkt, struct bkt_bucket *bucket)
     if (handlers->evict == NULL || objects == 0) {
         return 0;
     }
-    struct victims victims = {.bkt = bkt, .bucket = bucket};
+    struct victims victims = {.bkt = bkt, .bucket = bucket, .carry = carry};
     int rc = kvt_bkt_each_object(bkt, bucket->slot, bucket->number, add_victim,
                                  &victims);
     if (rc != 0) {
@@ -427,15 +431,58 @@ int kvt_bkt_drop_lifeless(struct bkt *bkt)
     return rc;
 }
 
-static int evict(struct bkt *bkt, struct bkt_bucket *bucket,
-                 struct kvt_evict_result *result)
+struct going {
+    struct bkt *bkt;
+    struct bkt_bucket *bucket;
+    struct bkt_carry *carry;
+    struct kvt_evict_result *result;
+};
+
+static int ask_and_let_go(void *arg)
 {
-    int rc = ask(bkt, bucket);
+    const struct going *going = arg;
+    int rc = ask(going->bkt, going->bucket, going->carry);
     if (rc != 0) {
-        show_again(bkt, bucket);
+        show_again(going->bkt, going->bucket);
         return rc;
     }
-    return let_go(bkt, bucket, result);
+    if (going->carry != NULL) {
+        kvt_bkt_line_hold(going->bkt, true);
+    }
+    return let_go(going->bkt, going->bucket, going->result);
+}
+
+static int evict(struct bkt *bkt, struct bkt_bucket *bucket,
+                 struct bkt_carry *carry, struct kvt_evict_result *result)
+{
+    struct going going = {bkt, bucket, carry, result};
+    return carry != NULL
+               ? kvt_bkt_carry_over(carry, ask_and_let_go, &going, result)
+               : ask_and_let_go(&going);
+}
+
+/* What is to be carried over of the bucket that is likely to be the next, and
+ * that bucket. */
+static struct bkt_carry *read_ahead(struct bkt *bkt, struct bkt_name *name)
+{
+    if (bkt->rewrite_share <= 0) {
+        return NULL;
+    }
+    pthread_mutex_lock(&bkt->mutex);
+    struct bkt_bucket *bucket = find_next(bkt);
+    if (bucket != NULL) {
+        kvt_bkt_pin(bucket);
+        *name = bkt_name_of(bucket);
+    }
+    pthread_mutex_unlock(&bkt->mutex);
+    if (bucket == NULL) {
+        return NULL;
+    }
+    struct bkt_carry *carry = kvt_bkt_carry_new(bkt, bucket);
+    pthread_mutex_lock(&bkt->mutex);
+    kvt_bkt_unpin(bkt, bucket);
+    pthread_mutex_unlock(&bkt->mutex);
+    return carry;
 }
 
 /* Why those that might go are passed over, or -ENOENT. Mutex held. */
@@ -452,20 +499,28 @@ static int passed_over(const struct bkt *bkt)
 }
 
 /* One that cannot go now is passed over: its kills may need room themselves. */
-int kvt_bkt_evict_one(struct bkt *bkt, struct kvt_evict_result *result)
+int kvt_bkt_evict_one(struct bkt *bkt, bool carries,
+                      struct kvt_evict_result *result)
 {
     int rc;
     pthread_mutex_lock(&bkt->evicting);
     do {
+        struct bkt_name read = {0};
+        struct bkt_carry *carry = carries ? read_ahead(bkt, &read) : NULL;
         pthread_mutex_lock(&bkt->mutex);
         struct bkt_bucket *bucket = find_next(bkt);
+        if (carry != NULL && bucket != bkt_named(bkt, read)) {
+            kvt_bkt_carry_free(carry); /* it is another one */
+            carry = NULL;
+        }
         withdraw(bkt, bucket);
         rc = bucket != NULL ? 0 : passed_over(bkt);
         pthread_mutex_unlock(&bkt->mutex);
         if (bucket == NULL) {
             break;
         }
-        rc = evict(bkt, bucket, result);
+        rc = evict(bkt, bucket, carry, result);
+        kvt_bkt_carry_free(carry);
     } while (rc != 0 && rc != BKT_KEPT);
     pthread_mutex_unlock(&bkt->evicting);
     return rc;
@@ -514,7 +569,7 @@ int kvt_bkt_evict_to(struct bkt *bkt, struct kvt_charge limit,
             rc = 0;
         } else if (rc == 0) {
             pthread_mutex_unlock(&bkt->mutex);
-            rc = kvt_bkt_evict_one(bkt, result);
+            rc = kvt_bkt_evict_one(bkt, false, result);
             pthread_mutex_lock(&bkt->mutex);
         } else {
             break;

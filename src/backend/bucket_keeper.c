@@ -122,8 +122,9 @@ static int free_some(struct bkt *bkt)
         busy = rc == -EBUSY;
     }
     if (rc != 0) { /* nothing that is dead: something that lives */
-        rc = kvt_evict_allowed(&bkt->order) ? kvt_bkt_evict_one(bkt, &ignored)
-                                            : -ENOENT;
+        rc = kvt_evict_allowed(&bkt->order)
+                 ? kvt_bkt_evict_one(bkt, true, &ignored)
+                 : -ENOENT;
     }
     pthread_mutex_lock(&bkt->mutex);
     if (rc == -ENOENT && busy) {

@@ -205,6 +205,7 @@ static void take_place(struct bkt *bkt, struct bkt_run *run,
     };
     run->sequence = bkt->next_sequence;
     bkt->next_sequence += run->entry_count;
+    bkt->written_bytes += (uint64_t)run->value_blocks * KVT_BUCKET_BLOCK;
     bucket->run_count++;
     bucket->blocks += run->blocks;
     bucket->keys += run->entry_count;
@@ -295,12 +296,13 @@ void kvt_bkt_run_start(struct bkt_run *run)
 {
     struct bkt *bkt = run->bkt;
     pthread_mutex_lock(&bkt->mutex);
-    bool first = bkt->line == NULL || run->kills_only;
+    bool first = (bkt->line == NULL && !bkt->carrying) || run->kills_only ||
+                 run->carries;
     int rc = first ? try_place(bkt, run) : -EAGAIN;
     bool refused = rc == -EAGAIN && run->at_once;
-    if (refused) {
+    if (refused && !run->carries) {
         leave_stand_in(bkt, run);
-    } else if (rc == -EAGAIN) {
+    } else if (rc == -EAGAIN && !refused) {
         run->wait.done = line_told;
         run->wait.arg = run;
         kvt_fs_expect(run->queue, &run->wait);
@@ -322,9 +324,17 @@ static void leave_line(struct bkt *bkt, struct bkt_run **at, int rc)
     tell(run, rc);
 }
 
+void kvt_bkt_line_hold(struct bkt *bkt, bool hold)
+{
+    pthread_mutex_lock(&bkt->mutex);
+    bkt->carrying = hold;
+    kvt_bkt_line_pump(bkt);
+    pthread_mutex_unlock(&bkt->mutex);
+}
+
 void kvt_bkt_line_pump(struct bkt *bkt)
 {
-    while (bkt->line != NULL) {
+    while (bkt->line != NULL && !bkt->carrying) {
         struct bkt_run *run = bkt->line;
         struct bkt_run *next = run->next;
         int rc = try_place(bkt, run);

@@ -340,6 +340,7 @@ static int start_run(struct bkt_batch *bb, struct bkt_op *first,
     run->granted = offload_granted;
     run->ended = offload_ended_run;
     run->arg = first;
+    run->carries = bb->carries;
     run->at_once = kvt_batch_hurries(bb->batch);
     kvt_bkt_run_start(run);
     return 0;
@@ -518,7 +519,8 @@ static void undo(struct bkt_batch *bb)
 static void offload_ended(struct bkt_batch *bb)
 {
     struct bkt *bkt = bb->bkt;
-    if (bkt->base.args.handlers->complete != NULL && tell_complete(bb) != 0) {
+    if (bkt->base.args.handlers->complete != NULL && !bb->carries &&
+        tell_complete(bb) != 0) {
         undo(bb);
         return;
     }
@@ -554,7 +556,7 @@ static void find_old(struct bkt_op *op)
 }
 
 /* With the turns at its keys, a look at the index holds. */
-static void offload_ready(struct bkt_batch *bb)
+void kvt_bkt_offload_ready(struct bkt_batch *bb)
 {
     bool if_absent = (bb->batch->flags & KVT_IF_ABSENT) != 0;
     for (size_t i = 0; i < bb->batch->count; i++) {
@@ -583,6 +585,14 @@ void kvt_bkt_start_offload(struct bkt_batch *bb)
         any |= op->mine && (if_absent || !take_stored(op));
     }
     if (any) {
-        kvt_bkt_take_turns(bb, offload_ready);
+        kvt_bkt_take_turns(bb, kvt_bkt_offload_ready);
     }
+}
+
+void kvt_bkt_start_carry(struct bkt_batch *bb,
+                         void (*ready)(struct bkt_batch *bb))
+{
+    bb->ended = offload_ended;
+    bb->carries = true;
+    kvt_bkt_take_turns(bb, ready);
 }

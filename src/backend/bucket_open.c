@@ -64,6 +64,9 @@ static void set_sizes(struct bkt *bkt)
         kvt_fs_facts(bkt->fs)->concurrent_writers ? BKT_RUNS_MAX : 1;
     uint32_t files = kvt_process_files_max() / 4;
     bkt->files_max = files < 4 ? 4 : files < FILES_MAX ? files : FILES_MAX;
+    if (kvt_limits_policy(config) == KVT_EVICT_SECOND_CHANCE) {
+        bkt->rewrite_share = kvt_config_ratio(config, "bucket.rewrite_limit");
+    }
     bkt->seal_after_ns =
         (int64_t)kvt_config_u64(config, "bucket.seal_after_ms") * 1000000;
 }

@@ -32,5 +32,6 @@ enum kvt_evict_policy kvt_limits_policy(const struct kvt_config *config)
     const char *name = kvt_config_text(config, "eviction");
     return strcmp(name, "none") == 0   ? KVT_EVICT_NONE
            : strcmp(name, "fifo") == 0 ? KVT_EVICT_FIFO
-                                       : KVT_EVICT_LRU;
+           : strcmp(name, "lru") == 0  ? KVT_EVICT_LRU
+                                       : KVT_EVICT_SECOND_CHANCE;
 }

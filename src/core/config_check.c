@@ -65,6 +65,20 @@ static int check_fits(const struct kvt_config *config, const char *key,
                          key, kvt_config_u64(config, key), limit);
 }
 
+/* Only where many objects go together is there something to be saved. */
+static int check_eviction(const struct kvt_config *config,
+                          struct kvt_error *err)
+{
+    if (strcmp(kvt_config_text(config, "eviction"), "second_chance") != 0) {
+        return KVT_OK;
+    }
+    return kvt_error_set(err, KVT_ERR_INVALID_PARAMS, EINVAL, "eviction",
+                         "use eviction = lru, or backend = bucket",
+                         "eviction = second_chance is of backend = bucket, not "
+                         "of %s",
+                         kvt_config_text(config, "backend"));
+}
+
 static int check_distributed(const struct kvt_config *config,
                              struct kvt_error *err)
 {
@@ -101,7 +115,7 @@ int kvt_config_check(const struct kvt_config *config, struct kvt_error *err)
         return check_fits(config, "bucket.size_limit", err);
     }
     if (strcmp(backend, "distributed") == 0) {
-        return check_distributed(config, err);
+        rc = check_distributed(config, err);
     }
-    return KVT_OK;
+    return rc == KVT_OK ? check_eviction(config, err) : rc;
 }

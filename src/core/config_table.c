@@ -14,10 +14,7 @@ static const struct kvt_config_choice backend_choices[] = {
 };
 
 static const struct kvt_config_choice eviction_choices[] = {
-    {"none", {0}},
-    {"fifo", {0}},
-    {"lru", {0}},
-    {0},
+    {"none", {0}}, {"fifo", {0}}, {"lru", {0}}, {"second_chance", {0}}, {0},
 };
 
 static const struct kvt_config_choice durability_choices[] = {
@@ -190,6 +187,11 @@ static const struct kvt_config_row bucket_rows[] = {
      .max = 10000000,
      .env = "MOONCAKE_OFFLOAD_BUCKET_KEYS_LIMIT",
      .help = "Objects after which a bucket is sealed."},
+    {.key = "bucket.rewrite_limit",
+     .type = KVT_CONFIG_RATIO,
+     .default_text = "0.20",
+     .help = "Share of all written bytes that eviction=second_chance may write "
+             "again."},
     {.key = "bucket.seal_after_ms",
      .type = KVT_CONFIG_COUNT,
      .unit = "ms",

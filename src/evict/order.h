@@ -1,6 +1,8 @@
 /* Who goes next: objects in the order of eviction, oldest first.
  *
  * `fifo` keeps the order of writing, `lru` moves what is used to the end;
+ * `second_chance` keeps that of writing, and the layout writes again what was
+ * used since;
  * under `none` the order is that of writing, for evictions that somebody
  * asks for. The list is intrusive: a node lies in the layout's own entry.
  * Not thread safe: the layout's lock covers it. */
@@ -13,6 +15,7 @@ enum kvt_evict_policy {
     KVT_EVICT_NONE,
     KVT_EVICT_FIFO,
     KVT_EVICT_LRU,
+    KVT_EVICT_SECOND_CHANCE,
 };
 
 struct kvt_evict_node {

@@ -507,7 +507,8 @@ static void expect_killed(struct store_fixture *fixture)
 {
     struct kvt_evict_result result = {0};
     char path[FILE_PATH_MAX];
-    assert_int_equal(kvt_bkt_evict_one(bkt_of(fixture->store), &result), 0);
+    assert_int_equal(kvt_bkt_evict_one(bkt_of(fixture->store), false, &result),
+                     0);
     assert_int_equal(result.objects, 1);
     for (int round = 0; round < 2; round++) {
         assert_false(has_named(fixture->store, "k", 1));
@@ -594,6 +595,54 @@ static void a_closed_store_is_within_its_limit(void **state)
     assert_int_equal(stats_of(fixture->store).objects, stored);
 }
 
+/* Fills a store of few keys, and uses every third object of the oldest
+ * bucket; then more comes. Returns how many of those used are left. */
+static size_t used_that_stay(struct store_fixture *fixture, const char *share)
+{
+    enum {
+        LIMIT = 80, /* eight buckets */
+        PART = 10
+    };
+    size_t left = 0;
+    store_set_number(fixture, "total_keys_limit", LIMIT);
+    store_set(fixture, "eviction", "second_chance");
+    store_set(fixture, "bucket.rewrite_limit", share);
+    store_start(fixture);
+    for (uint64_t i = 0; i < LIMIT; i += PART) {
+        assert_int_equal(put_batch(fixture->store, i, PART, SIZE, 0), PART);
+    }
+    for (uint64_t i = 0; i < PART; i += 3) {
+        assert_int_equal(get_named(fixture->store, "k", i, i, SIZE), KVT_OK);
+    }
+    assert_int_equal(put_batch(fixture->store, LIMIT, 1, SIZE, 0), 1);
+    for (uint64_t i = 0; i < PART; i++) {
+        bool is_there = has_named(fixture->store, "k", i);
+        assert_true(!is_there || i % 3 == 0);
+        left += is_there;
+    }
+    struct kvt_stats stats = stats_of(fixture->store);
+    assert_int_equal(stats.objects, LIMIT - PART + left + 1);
+    assert_int_equal(stats.evicted_objects, PART - left);
+    assert_int_equal(stats.rewritten_bytes, left * KVT_BUCKET_BLOCK);
+    store_restart(fixture);
+    assert_int_equal(stats_of(fixture->store).objects, stats.objects);
+    for (uint64_t i = 0; i < PART; i++) {
+        assert_int_equal(get_named(fixture->store, "k", i, i, SIZE) == KVT_OK,
+                         i % 3 == 0 && left > 0);
+    }
+    return left;
+}
+
+static void what_was_used_gets_a_second_chance(void **state)
+{
+    assert_int_equal(used_that_stay(*state, "0.20"), 4);
+}
+
+static void nothing_is_written_again_without_a_share(void **state)
+{
+    assert_int_equal(used_that_stay(*state, "0"), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -614,6 +663,8 @@ int main(void)
         store_test_fast(an_unreadable_replacement_brings_nothing_back),
         store_test_fast(few_descriptors_are_enough_for_many_buckets),
         store_test(a_closed_store_is_within_its_limit),
+        store_test(what_was_used_gets_a_second_chance),
+        store_test(nothing_is_written_again_without_a_share),
     };
     return store_row_run(&posix_row, "bucket", tests,
                          sizeof tests / sizeof tests[0]);

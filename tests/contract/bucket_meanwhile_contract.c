@@ -208,7 +208,8 @@ static void a_reader_that_comes_at_an_eviction_sees_nothing_old(void **state)
     gate_shut(&opens, 0, 1);
     assert_int_equal(pthread_create(&thread, NULL, reader_thread, fixture), 0);
     assert_true(gates_wait(&opens.came, 1));
-    assert_int_equal(kvt_bkt_evict_one(bkt_of(fixture->store), &result), 0);
+    assert_int_equal(kvt_bkt_evict_one(bkt_of(fixture->store), false, &result),
+                     0);
     assert_int_equal(result.objects, 2);
     assert_int_equal(get_value(fixture->store, key_of("old"), 1, SIZE), KVT_OK);
     gate_open(&opens);
@@ -285,7 +286,8 @@ static void a_reader_between_two_listings_sees_nothing_old(void **state)
     gate_shut(&listings, 0, 1);
     assert_int_equal(pthread_create(&thread, NULL, reader_thread, fixture), 0);
     assert_true(gates_wait(&listings.came, 1));
-    assert_int_equal(kvt_bkt_evict_one(bkt_of(fixture->store), &result), 0);
+    assert_int_equal(kvt_bkt_evict_one(bkt_of(fixture->store), false, &result),
+                     0);
     assert_int_equal(result.objects, 2);
     gate_open(&listings);
     pthread_join(thread, &reader);

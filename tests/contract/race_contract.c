@@ -302,6 +302,8 @@ static void race_once(struct store_fixture *fixture, uint64_t seed)
     store_set(fixture, "fs", fs);
     store_set(fixture, "fault.rules", rules);
     store_set_number(fixture, "fault.seed", seed);
+    store_set(fixture, "eviction",
+              store_is_log(fixture) && seed % 2 == 0 ? "second_chance" : "lru");
     fixture->handlers.complete = on_complete;
     fixture->handlers.complete_arg = &race;
     fixture->handlers.evict = on_evict;
@@ -345,7 +347,6 @@ static void histories_of_races_are_in_order(void **state)
 {
     struct store_fixture *fixture = *state;
     const char *only = getenv("KVT_TEST_SEED");
-    store_set(fixture, "eviction", "lru");
     store_set_number(fixture, "total_keys_limit", KEY_LIMIT);
     if (only != NULL) {
         race_once(fixture, strtoull(only, NULL, 0));

@@ -222,7 +222,6 @@ static void the_disk_is_bounded_at_every_moment(void **state)
     shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE,
                   MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     assert_ptr_not_equal(shared, MAP_FAILED);
-    store_set(fixture, "eviction", "lru");
     store_set_number(fixture, "total_size_limit", LIMIT_BYTES);
     if (store_is_log(fixture)) {
         store_set_number(fixture, "bucket.size_limit", 1 << 20);
@@ -232,6 +231,9 @@ static void the_disk_is_bounded_at_every_moment(void **state)
     unsigned kills = 0;
     for (; now_ns < end_ns || shared->written < WRITTEN_LEAST;
          now_ns = kvt_clock_ns(), kills++) {
+        store_set(fixture, "eviction",
+                  store_is_log(fixture) && kills % 2 == 0 ? "second_chance"
+                                                          : "lru");
         round_of(fixture, now_ns + round_ms * 1000000, &random, &most);
     }
     store_start(fixture);

@@ -31,6 +31,7 @@ static void defaults_are_those_of_the_manual(void **state)
         {"module_path", ""},
         {"bucket.size_limit", "268435456"},
         {"bucket.keys_limit", "500"},
+        {"bucket.rewrite_limit", "0.2"},
         {"bucket.seal_after_ms", "10000"},
         {"distributed.path", ""},
         {"distributed.fs", ""},
@@ -179,7 +180,7 @@ static void a_setting_shows_its_row(void **state)
     assert_string_equal(setting.default_value, "67108864");
     kvt_config_get(*state, "eviction", &setting, NULL);
     assert_string_equal(setting.type, "enum");
-    assert_string_equal(setting.allowed, "none, fifo, lru");
+    assert_string_equal(setting.allowed, "none, fifo, lru, second_chance");
     kvt_config_get(*state, "total_size_limit", &setting, NULL);
     assert_string_equal(setting.type, "size");
     assert_string_equal(setting.allowed, "4KiB to 1EiB, or 1% to 100%");
@@ -477,6 +478,15 @@ static void a_path_must_be_given(void **state)
     check_says(*state, NULL);
 }
 
+static void a_second_chance_is_of_buckets(void **state)
+{
+    fixture_set(*state, "path", "/a");
+    fixture_set(*state, "eviction", "second_chance");
+    check_says(*state, NULL);
+    fixture_set(*state, "backend", "file_per_key");
+    check_says(*state, "eviction");
+}
+
 static void distributed_needs_its_fs_and_any_path(void **state)
 {
     fixture_set(*state, "backend", "distributed");
@@ -561,6 +571,7 @@ int main(void)
         CASE(getters_give_what_was_set),
         CASE(the_chosen_backend_has_its_own_path_and_fs),
         CASE(a_path_must_be_given),
+        CASE(a_second_chance_is_of_buckets),
         CASE(distributed_needs_its_fs_and_any_path),
         CASE(the_low_watermark_is_not_above_the_high_one),
         CASE(a_size_that_was_chosen_fits_into_the_limit),
