@@ -243,7 +243,11 @@ static int open_store(struct torture *t, const char *rules,
         snprintf(text, sizeof text, "%u", t->deadline_ms);
         set(config, "deadline_ms", text);
     }
-    set(config, "eviction", t->evicts ? "lru" : "none");
+    set(config, "eviction",
+        !t->evicts  ? "none"
+        : t->is_log ? "second_chance"
+                    : "lru");
+    set(config, "bucket.rewrite_limit", "0.9");
     if (t->evicts) {
         set(config, "total_keys_limit", "4");
     }
