@@ -26,6 +26,14 @@ replayed() {
 print("%.4f" % json.load(open("out.json"))["block_hit_ratio"])'
 }
 
+# The share of all written bytes that the last replay wrote again.
+rewritten() {
+    /usr/bin/python3 -c 'import json
+sums = json.load(open("out.json"))
+again = sums["bytes_rewritten"]
+print("%.4f" % (again / (again + sums["bytes_offloaded"])) if again else 0)'
+}
+
 # simulated POLICY TRACE
 simulated() {
     "$source/bench/simulate.py" --blocks 4000 "$2" >table || fail "simulate"
@@ -56,4 +64,11 @@ for trace in short.jsonl made.jsonl; do
     near 0.01 "$ours" "$theirs" ||
         fail "$trace, bucket: $ours, simulated $theirs"
     echo "$trace, bucket: $ours, simulated $theirs"
+    ours=$(replayed bucket second_chance $trace)
+    theirs=$(simulated carry:0.2 $trace)
+    near 0.01 "$ours" "$theirs" ||
+        fail "$trace, second chance: $ours, simulated $theirs"
+    again=$(rewritten)
+    [ "$again" != 0 ] && near 0.2 "$again" 0 || fail "$trace: $again rewritten"
+    echo "$trace, second chance: $ours, simulated $theirs; $again rewritten"
 done
