@@ -79,8 +79,11 @@ typedef int (*kvt_complete_fn)(const struct kvt_meta *metas, size_t count,
 /* Called with objects that are about to be evicted, before they go: they are
  * misses already. A non-zero return keeps them, in their old order. `bucket`
  * evicts whole buckets, and gives all that lives in one; where the keys of a
- * bucket cannot be read, as many metas with a null key of size 0. May call
- * what the complete handler may. Runs on the thread whose call evicts
+ * bucket cannot be read, as many metas with a null key of size 0. Under
+ * `eviction = second_chance` it does not give what is to be written again, in
+ * another place than the complete handler was told; where that is lost on the
+ * way, it is called with it afterwards, and the return changes nothing. May
+ * call what the complete handler may. Runs on the thread whose call evicts
  * (kvt_store_open is one, when the limit was lowered), or on a thread of the
  * store while offloads wait for the room, perhaps beside other handlers. */
 typedef int (*kvt_evict_fn)(const struct kvt_meta *metas, size_t count,
