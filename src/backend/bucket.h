@@ -252,6 +252,7 @@ struct bkt {
     bool sealing; /* somebody seals one */
     bool room_wanted;
     bool device_full;      /* though the limit is not reached */
+    unsigned clearing;     /* calls that remove all */
     uint64_t device_freed; /* since then */
     bool dead_found;       /* a sealed bucket without live objects */
     bool checkpoint_stale; /* the one on disk went */
@@ -266,6 +267,7 @@ struct bkt {
     uint64_t evicted_objects;
     uint64_t written_bytes; /* blocks of values given to runs */
     uint64_t rewritten_bytes;
+    uint64_t carried_bytes; /* of these and of what was not written after all */
     uint64_t checksum_misses;
     uint64_t quarantined_objects;
     uint64_t quarantine_bytes;

@@ -41,10 +41,10 @@ struct bkt_carry {
 static uint64_t allowance(const struct bkt *bkt)
 {
     double share = bkt->rewrite_share;
-    /* rewritten + x <= share * (written + x), where written has both */
+    /* carried + x <= share * (written + x), where written has both */
     double most =
-        (share * (double)bkt->written_bytes - (double)bkt->rewritten_bytes) /
-        (share < 1 ? 1 - share : 1);
+        (share * (double)bkt->written_bytes - (double)bkt->carried_bytes) /
+        (1 - share);
     return most <= 0                        ? 0
            : most < (double)CARRY_BYTES_MAX ? (uint64_t)most
                                             : CARRY_BYTES_MAX;
@@ -193,6 +193,9 @@ struct bkt_carry *kvt_bkt_carry_new(struct bkt *bkt, struct bkt_bucket *bucket)
         kvt_bkt_carry_free(carry);
         return NULL;
     }
+    pthread_mutex_lock(&bkt->mutex);
+    bkt->carried_bytes += carry->bytes;
+    pthread_mutex_unlock(&bkt->mutex);
     return carry;
 }
 

@@ -98,6 +98,7 @@ int kvt_bkt_remove_all(struct kvt_backend *backend, struct kvt_error *err)
     int rc = kvt_bkt_checkpoint_remove(bkt);
     pthread_mutex_lock(&bkt->evicting);
     pthread_mutex_lock(&bkt->mutex);
+    bkt->clearing++; /* what is carried over would get away */
     if (rc == 0) {
         stop_runs(bkt);
     }
@@ -111,6 +112,9 @@ int kvt_bkt_remove_all(struct kvt_backend *backend, struct kvt_error *err)
             rc = remove_one(bkt, name);
         }
     }
+    pthread_mutex_lock(&bkt->mutex);
+    bkt->clearing--;
+    pthread_mutex_unlock(&bkt->mutex);
     pthread_mutex_unlock(&bkt->evicting);
     return rc == 0
                ? KVT_OK

@@ -461,6 +461,13 @@ static int evict(struct bkt *bkt, struct bkt_bucket *bucket,
                : ask_and_let_go(&going);
 }
 
+/* Could it be written now, and would it be right? A device that is full takes
+ * nothing; where one run is written at a time, others' might be in the way. */
+static bool may_carry(const struct bkt *bkt)
+{
+    return bkt->clearing == 0 && !bkt->device_full && bkt->runs_max > 1;
+}
+
 /* What is to be carried over of the bucket that is likely to be the next, and
  * that bucket. */
 static struct bkt_carry *read_ahead(struct bkt *bkt, struct bkt_name *name)
@@ -469,7 +476,7 @@ static struct bkt_carry *read_ahead(struct bkt *bkt, struct bkt_name *name)
         return NULL;
     }
     pthread_mutex_lock(&bkt->mutex);
-    struct bkt_bucket *bucket = find_next(bkt);
+    struct bkt_bucket *bucket = may_carry(bkt) ? find_next(bkt) : NULL;
     if (bucket != NULL) {
         kvt_bkt_pin(bucket);
         *name = bkt_name_of(bucket);

@@ -65,6 +65,19 @@ static int check_fits(const struct kvt_config *config, const char *key,
                          key, kvt_config_u64(config, key), limit);
 }
 
+static int check_rewrites(const struct kvt_config *config,
+                          struct kvt_error *err)
+{
+    /* eviction that writes again all that it reads makes no room */
+    if (kvt_config_ratio(config, "bucket.rewrite_limit") <= 0.9) {
+        return KVT_OK;
+    }
+    return kvt_error_set(err, KVT_ERR_INVALID_PARAMS, EINVAL,
+                         "bucket.rewrite_limit", "use 0 to 0.9",
+                         "bucket.rewrite_limit is above 0.9: eviction would "
+                         "not make room");
+}
+
 /* Only where many objects go together is there something to be saved. */
 static int check_eviction(const struct kvt_config *config,
                           struct kvt_error *err)
@@ -112,7 +125,8 @@ int kvt_config_check(const struct kvt_config *config, struct kvt_error *err)
         return rc;
     }
     if (strcmp(backend, "bucket") == 0) {
-        return check_fits(config, "bucket.size_limit", err);
+        rc = check_fits(config, "bucket.size_limit", err);
+        return rc == KVT_OK ? check_rewrites(config, err) : rc;
     }
     if (strcmp(backend, "distributed") == 0) {
         rc = check_distributed(config, err);

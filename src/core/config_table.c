@@ -191,7 +191,7 @@ static const struct kvt_config_row bucket_rows[] = {
      .type = KVT_CONFIG_RATIO,
      .default_text = "0.20",
      .help = "Share of all written bytes that eviction=second_chance may write "
-             "again."},
+             "again, at most 0.9."},
     {.key = "bucket.seal_after_ms",
      .type = KVT_CONFIG_COUNT,
      .unit = "ms",

@@ -596,8 +596,10 @@ static void a_closed_store_is_within_its_limit(void **state)
 }
 
 /* Fills a store of few keys, and uses every third object of the oldest
- * bucket; then more comes. Returns how many of those used are left. */
-static size_t used_that_stay(struct store_fixture *fixture, const char *share)
+ * bucket; then more comes, perhaps (`all_go`) as if beside a call that removes
+ * all. Returns how many of those used are left. */
+static size_t used_that_stay(struct store_fixture *fixture, const char *share,
+                             bool all_go)
 {
     enum {
         LIMIT = 80, /* eight buckets */
@@ -615,6 +617,7 @@ static size_t used_that_stay(struct store_fixture *fixture, const char *share)
         assert_int_equal(get_named(fixture->store, "k", i, i, SIZE), KVT_OK);
     }
     bucket_settle(fixture->store); /* one that is being sealed is passed over */
+    bkt_of(fixture->store)->clearing += all_go;
     assert_int_equal(put_batch(fixture->store, LIMIT, 1, SIZE, 0), 1);
     for (uint64_t i = 0; i < PART; i++) {
         bool is_there = has_named(fixture->store, "k", i);
@@ -636,12 +639,29 @@ static size_t used_that_stay(struct store_fixture *fixture, const char *share)
 
 static void what_was_used_gets_a_second_chance(void **state)
 {
-    assert_int_equal(used_that_stay(*state, "0.20"), 4);
+    assert_int_equal(used_that_stay(*state, "0.20", false), 4);
 }
 
 static void nothing_is_written_again_without_a_share(void **state)
 {
-    assert_int_equal(used_that_stay(*state, "0"), 0);
+    assert_int_equal(used_that_stay(*state, "0", false), 0);
+}
+
+/* It would get away from the call. */
+static void nothing_is_written_again_while_all_is_removed(void **state)
+{
+    assert_int_equal(used_that_stay(*state, "0.20", true), 0);
+}
+
+static void a_share_that_makes_no_room_is_refused(void **state)
+{
+    struct store_fixture *fixture = *state;
+    struct kvt_store *store;
+    struct kvt_error err;
+    store_set(fixture, "bucket.rewrite_limit", "0.95");
+    assert_int_equal(kvt_store_open(fixture->config, NULL, &store, &err),
+                     KVT_ERR_INVALID_PARAMS);
+    assert_non_null(strstr(err.message, "bucket.rewrite_limit"));
 }
 
 int main(void)
@@ -666,6 +686,8 @@ int main(void)
         store_test(a_closed_store_is_within_its_limit),
         store_test(what_was_used_gets_a_second_chance),
         store_test(nothing_is_written_again_without_a_share),
+        store_test(nothing_is_written_again_while_all_is_removed),
+        store_test(a_share_that_makes_no_room_is_refused),
     };
     return store_row_run(&posix_row, "bucket", tests,
                          sizeof tests / sizeof tests[0]);
