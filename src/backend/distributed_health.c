@@ -40,13 +40,13 @@ bool kvt_dist_health_counts(bool writes, int rc)
     case ENAMETOOLONG:
     case EOPNOTSUPP:
     case EPROTONOSUPPORT:
+    case EISDIR: /* something of somebody else's stands in a key's place */
+    case ELOOP:
+    case ENOTDIR:
         return false;
     case EACCES: /* of one file: nothing about the others */
     case EPERM:
     case EROFS:
-    case EISDIR:
-    case ELOOP:
-    case ENOTDIR:
     case ESTALE:
     case EBADF:
         return writes;

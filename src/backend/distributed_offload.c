@@ -284,6 +284,11 @@ static void start_one(struct dist_op *op)
         op->object->status = KVT_ERR_INVALID_KEY;
         op->object->errnum = ENAMETOOLONG;
         kvt_dist_op_end(op);
+    } else if (dist->writes_raw &&
+               kvt_object_file_looks_whole(&op->file, op->object, op->size)) {
+        op->object->status = KVT_ERR_INVALID_PARAMS; /* it would never load */
+        op->object->errnum = EILSEQ;
+        kvt_dist_op_end(op);
     } else if (dist->skip_stored && !dist->writes_raw &&
                (op->batch->batch->flags & KVT_IF_ABSENT) == 0) {
         start_look(op);

@@ -65,7 +65,7 @@ static int note_directory(const struct kvt_fs_dirent *entry, void *arg)
     const struct kvt_object_layout *layout = &walk->dist->layout;
     char name[16];
     char *end;
-    if (entry->type != KVT_FS_TYPE_DIRECTORY || strlen(entry->name) > 4) {
+    if (entry->type == KVT_FS_TYPE_FILE || strlen(entry->name) > 4) {
         return 0;
     }
     unsigned long number = strtoul(entry->name, &end, 16);
@@ -73,9 +73,13 @@ static int note_directory(const struct kvt_fs_dirent *entry, void *arg)
         return 0;
     }
     kvt_object_directory(layout, (uint32_t)number, name);
-    if (strcmp(name, entry->name) == 0) { /* one name a directory */
-        walk->present[number / 8] |= (uint8_t)(1u << number % 8);
+    if (strcmp(name, entry->name) != 0) { /* one name a directory */
+        return 0;
     }
+    if (entry->type != KVT_FS_TYPE_DIRECTORY) {
+        return -ENOTDIR; /* keys would go through a link, and this would not */
+    }
+    walk->present[number / 8] |= (uint8_t)(1u << number % 8);
     return 0;
 }
 

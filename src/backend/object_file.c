@@ -216,6 +216,26 @@ static void move_tail(struct kvt_object_file *file, uint64_t total)
     memcpy(file->trailer, tail + file->key_size, KVT_TRAILER_SIZE);
 }
 
+bool kvt_object_file_looks_whole(const struct kvt_object_file *file,
+                                 const struct kvt_object *object, uint64_t size)
+{
+    uint8_t end[KVT_TRAILER_SIZE];
+    size_t missing = sizeof end;
+    if (size < sizeof end) {
+        return false;
+    }
+    for (size_t i = object->slice_count; i > 0 && missing > 0; i--) {
+        const struct kvt_slice *slice = &object->slices[i - 1];
+        size_t part = slice->size < missing ? slice->size : missing;
+        if (part > 0) {
+            missing -= part;
+            memcpy(end + missing,
+                   (const uint8_t *)slice->base + slice->size - part, part);
+        }
+    }
+    return kvt_trailer_is_likely(end, file->key_hash, size);
+}
+
 /* A file without a whole trailer: raw only when nothing tells of one. The name
  * of a key that no name holds does: nobody writes such files without. */
 static int settle_bare(struct kvt_object_file *file, uint64_t total, bool raw,

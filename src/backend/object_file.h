@@ -75,6 +75,11 @@ void kvt_object_file_publish_raw(struct kvt_object_file *file,
                                  const struct kvt_object *object, uint64_t size,
                                  const char *temp_path, uint32_t flags);
 
+/* Would a file of the value alone be taken for one with a trailer? */
+bool kvt_object_file_looks_whole(const struct kvt_object_file *file,
+                                 const struct kvt_object *object,
+                                 uint64_t size);
+
 /* Makes `elem` fetch a value of `size` bytes into the object's slices, which
  * have room for it, and the rest of the file behind it. */
 void kvt_object_file_fetch(struct kvt_object_file *file,

@@ -7,6 +7,7 @@
 #include "core/clock.h"
 #include "core/hash.h"
 #include "format/keyname.h"
+#include "format/trailer.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -100,6 +101,61 @@ static void raw_is_the_value_alone_and_nothing_else(void **state)
     assert_int_equal(get_value(fixture->store, key_of("a/b"), 2, 10), KVT_OK);
     assert_int_equal(remove_key(fixture->store, key_of("a/b")), KVT_OK);
     assert_false(file_exists(path));
+}
+
+/* It would be taken for a file with a trailer, and never load. */
+static void raw_refuses_values_that_end_like_a_trailer(void **state)
+{
+    struct store_fixture *fixture = *state;
+    unsigned char zeros[KVT_TRAILER_SIZE] = {0};
+    struct kvt_slice slices[] = {{zeros, 10, NULL},
+                                 {zeros + 10, sizeof zeros - 10, NULL}};
+    struct kvt_object object = {
+        .key = key_of("zeros"), .slices = slices, .slice_count = 2};
+    store_set(fixture, "distributed.format", "raw");
+    store_start(fixture);
+    assert_int_equal(kvt_batch_offload(fixture->store, &object, 1, NULL), 0);
+    assert_int_equal(object.status, KVT_ERR_INVALID_PARAMS);
+    assert_int_equal(object.errnum, EILSEQ);
+    assert_false(has_key(fixture->store, object.key));
+    slices[1].size--;
+    assert_int_equal(kvt_batch_offload(fixture->store, &object, 1, NULL), 1);
+    assert_int_equal(kvt_batch_load(fixture->store, &object, 1, NULL), 1);
+}
+
+/* Somebody's directory in the place of one key says nothing of the others. */
+static void a_directory_in_a_keys_place_stops_no_other(void **state)
+{
+    struct store_fixture *fixture = *state;
+    char path[FILE_PATH_MAX];
+    store_start(fixture);
+    store_object_path(fixture, key_of("taken"), path);
+    make_directory(path);
+    for (int i = 0; i < 6; i++) {
+        assert_true(put_value(fixture->store, key_of("taken"), 1, SIZE) < 0);
+        assert_int_equal(put_value(fixture->store, key_of("other"), 2, SIZE),
+                         KVT_OK);
+    }
+}
+
+/* Keys would go through it, and what goes through all directories would not. */
+static void a_link_in_place_of_a_directory_is_told(void **state)
+{
+    struct store_fixture *fixture = *state;
+    char path[FILE_PATH_MAX];
+    char other[FILE_PATH_MAX];
+    struct kvt_error err;
+    store_start(fixture);
+    store_object_path(fixture, key_of("k"), path);
+    *strrchr(path, '/') = '\0';
+    snprintf(other, sizeof other, "%s.elsewhere", fixture->path);
+    make_directory(other);
+    assert_int_equal(symlink(other, path), 0);
+    assert_int_equal(put_value(fixture->store, key_of("k"), 1, SIZE), KVT_OK);
+    assert_true(kvt_remove_all(fixture->store, &err) < 0);
+    assert_int_equal(err.errnum, ENOTDIR);
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(kvt_remove_all(fixture->store, &err), KVT_OK);
 }
 
 static void raw_refuses_keys_that_no_name_can_hold(void **state)
@@ -700,6 +756,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         store_test_fast(raw_is_the_value_alone_and_nothing_else),
         store_test_fast(raw_refuses_keys_that_no_name_can_hold),
+        store_test_fast(raw_refuses_values_that_end_like_a_trailer),
+        store_test_fast(a_directory_in_a_keys_place_stops_no_other),
+        store_test_fast(a_link_in_place_of_a_directory_is_told),
         store_test_fast(a_root_of_the_original_is_readable_as_it_is),
         store_test_fast(a_mixed_root_holds_both),
         store_test_fast(a_newer_trailer_is_no_data),
