@@ -84,10 +84,10 @@ typedef int (*kvt_complete_fn)(const struct kvt_meta *metas, size_t count,
  * another place than the complete handler was told; where that is lost on the
  * way, it is called with it afterwards, and the return changes nothing; who
  * replaces or removes such an object meanwhile waits for the handler, which so
- * must not wait for them. May
- * call what the complete handler may. Runs on the thread whose call evicts
- * (kvt_store_open is one, when the limit was lowered), or on a thread of the
- * store while offloads wait for the room, perhaps beside other handlers. */
+ * must not wait for them. May call what the complete handler may. Runs on the
+ * thread whose call evicts (kvt_store_open is one, when the limit was lowered),
+ * or on a thread of the store while offloads wait for the room, perhaps beside
+ * other handlers. */
 typedef int (*kvt_evict_fn)(const struct kvt_meta *metas, size_t count,
                             void *arg);
 

@@ -184,12 +184,12 @@ void kvt_object_file_fetch_any(struct kvt_object_file *file,
 }
 
 /* Copies the last `size` of the first `total` bytes of the slices. */
-static void copy_end(const struct kvt_object_file *file, uint64_t total,
-                     unsigned char *to, uint64_t size)
+static void copy_end(const struct kvt_slice *slices, size_t count,
+                     uint64_t total, unsigned char *to, uint64_t size)
 {
     uint64_t skip = total - size;
-    for (uint32_t i = 0; i < file->elem.slice_count && size > 0; i++) {
-        const struct kvt_slice *slice = &file->slices[i];
+    for (size_t i = 0; i < count && size > 0; i++) {
+        const struct kvt_slice *slice = &slices[i];
         if (skip >= slice->size) {
             skip -= slice->size;
             continue;
@@ -209,7 +209,7 @@ static void move_tail(struct kvt_object_file *file, uint64_t total)
 {
     unsigned char tail[KVT_OBJECT_TAIL_MAX];
     uint64_t size = kvt_object_file_overhead(file);
-    copy_end(file, total, tail, size);
+    copy_end(file->slices, file->elem.slice_count, total, tail, size);
     if (file->key_size > 0) {
         memcpy(file->tail_key, tail, file->key_size);
     }
@@ -220,19 +220,10 @@ bool kvt_object_file_looks_whole(const struct kvt_object_file *file,
                                  const struct kvt_object *object, uint64_t size)
 {
     uint8_t end[KVT_TRAILER_SIZE];
-    size_t missing = sizeof end;
     if (size < sizeof end) {
         return false;
     }
-    for (size_t i = object->slice_count; i > 0 && missing > 0; i--) {
-        const struct kvt_slice *slice = &object->slices[i - 1];
-        size_t part = slice->size < missing ? slice->size : missing;
-        if (part > 0) {
-            missing -= part;
-            memcpy(end + missing,
-                   (const uint8_t *)slice->base + slice->size - part, part);
-        }
-    }
+    copy_end(object->slices, object->slice_count, size, end, sizeof end);
     return kvt_trailer_is_likely(end, file->key_hash, size);
 }
 
@@ -256,7 +247,7 @@ static void take_short_trailer(struct kvt_object_file *file, uint64_t total)
 {
     unsigned char tail[KVT_TRAILER_SIZE] = {0};
     uint64_t size = total < sizeof tail ? total : sizeof tail;
-    copy_end(file, total, tail, size);
+    copy_end(file->slices, file->elem.slice_count, total, tail, size);
     memcpy(file->trailer, tail, sizeof tail);
 }
 
